@@ -1,1 +1,5 @@
-//! 
+//! Durable things on one machine: artifacts in a directory, records in SQLite, secrets sealed.
+
+pub mod artifacts;
+
+pub use artifacts::Artifacts;

@@ -1,0 +1,45 @@
+//! Settings of the engine.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// How the engine runs sandbox hosts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EngineConfig {
+    /// Directory with the isolate host and its snapshot.
+    pub libexec: PathBuf,
+    /// Compiled code of worker versions, safe to delete.
+    pub code_cache: PathBuf,
+    /// Isolate threads in each host process; 0 means one per core.
+    pub host_threads: usize,
+    /// Started host processes kept ready for the next isolation group.
+    pub warm_hosts: usize,
+    /// Memory of all sandbox hosts together, MiB; the least recently used isolates are evicted beyond it.
+    pub memory_budget_mb: u64,
+    /// Memory of one host process, MiB; beyond it the process is killed.
+    pub host_memory_mb: u64,
+    /// Seconds without a request until an isolate is unloaded.
+    pub idle_s: u64,
+    /// Runs hosts even where this machine cannot confine them.
+    pub allow_unconfined: bool,
+    /// Hosts (`name:port` or `ip:port`) that subrequests may reach although their addresses are not public.
+    pub egress_allow: Vec<String>,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            libexec: PathBuf::new(),
+            code_cache: PathBuf::new(),
+            host_threads: 0,
+            warm_hosts: 1,
+            memory_budget_mb: 1024,
+            host_memory_mb: 1024,
+            idle_s: 600,
+            allow_unconfined: false,
+            egress_allow: Vec::new(),
+        }
+    }
+}

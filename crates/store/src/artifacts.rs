@@ -1,0 +1,127 @@
+//! Artifacts in a directory, named by their digest.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use selvedge_model::{Artifact, Digest};
+
+/// A directory of immutable, content-addressed artifacts.
+#[derive(Clone, Debug)]
+pub struct Artifacts {
+    dir: PathBuf,
+}
+
+/// Why an artifact could not be written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ArtifactsError {
+    /// The disk said no.
+    #[error("{action} {}", path.display())]
+    Io {
+        /// What was attempted, such as `read artifact`.
+        action: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The bytes on disk are not those that were stored.
+    #[error("artifact {0} is damaged on disk; deploy the worker again")]
+    Damaged(Digest),
+}
+
+impl Artifacts {
+    /// Opens the directory, making it when absent.
+    pub fn open(dir: impl Into<PathBuf>) -> Result<Self, ArtifactsError> {
+        let dir = dir.into();
+        fs::create_dir_all(&dir).map_err(io_error("create", &dir))?;
+        Ok(Self { dir })
+    }
+
+    /// Stores an artifact durably: when this returns, it survives a power cut.
+    pub fn put(&self, artifact: &Artifact) -> Result<Digest, ArtifactsError> {
+        let bytes = artifact.encode();
+        let name = hash(&bytes);
+        let path = self.path(&name);
+        if path.exists() {
+            return Ok(name);
+        }
+        let temporary = self.dir.join(format!(".{name}.{}", std::process::id()));
+        let write = || {
+            let mut file = File::create(&temporary)?;
+            file.write_all(&bytes)?;
+            file.sync_all()?;
+            fs::rename(&temporary, &path)?;
+            File::open(&self.dir)?.sync_all()
+        };
+        write().map_err(io_error("write artifact", &path))?;
+        Ok(name)
+    }
+
+    /// Reads an artifact and checks it against its name.
+    pub fn get(&self, name: &Digest) -> Result<Artifact, ArtifactsError> {
+        let path = self.path(name);
+        let bytes = fs::read(&path).map_err(io_error("read artifact", &path))?;
+        if hash(&bytes) != *name {
+            return Err(ArtifactsError::Damaged(name.clone()));
+        }
+        Artifact::decode(&bytes).map_err(|_| ArtifactsError::Damaged(name.clone()))
+    }
+
+    /// Removes an artifact that no version names any more; absent is fine.
+    pub fn remove(&self, name: &Digest) -> Result<(), ArtifactsError> {
+        let path = self.path(name);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error("remove", &path)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    fn path(&self, name: &Digest) -> PathBuf {
+        self.dir.join(name.as_str())
+    }
+}
+
+fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ArtifactsError {
+    let path = path.to_path_buf();
+    move |source| ArtifactsError::Io { action, path, source }
+}
+
+fn hash(bytes: &[u8]) -> Digest {
+    let hex: String = digest(&SHA256, bytes).as_ref().iter().map(|b| format!("{b:02x}")).collect();
+    hex.parse().expect("64 hexadecimal characters")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use selvedge_model::{Module, ModuleKind};
+
+    fn artifact() -> Artifact {
+        let module =
+            Module { name: "a.js".into(), kind: ModuleKind::Esm, content: b"export default {}".to_vec() };
+        Artifact::new("a.js", vec![module]).unwrap()
+    }
+
+    #[test]
+    fn stores_by_content() {
+        let dir = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::open(dir.path()).unwrap();
+        let name = artifacts.put(&artifact()).unwrap();
+        assert_eq!(artifacts.put(&artifact()).unwrap(), name);
+        assert_eq!(artifacts.get(&name).unwrap(), artifact());
+        artifacts.remove(&name).unwrap();
+        artifacts.remove(&name).unwrap();
+        assert!(artifacts.get(&name).is_err());
+    }
+
+    #[test]
+    fn damage_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let artifacts = Artifacts::open(dir.path()).unwrap();
+        let name = artifacts.put(&artifact()).unwrap();
+        fs::write(dir.path().join(name.as_str()), b"junk").unwrap();
+        assert!(matches!(artifacts.get(&name), Err(ArtifactsError::Damaged(_))));
+    }
+}
