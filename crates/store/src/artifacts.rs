@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use selvedge_model::{Artifact, Digest};
@@ -32,11 +33,37 @@ pub enum ArtifactsError {
 }
 
 impl Artifacts {
-    /// Opens the directory, making it when absent.
+    /// Opens the directory, making it when absent, and removes what interrupted writes left there.
     pub fn open(dir: impl Into<PathBuf>) -> Result<Self, ArtifactsError> {
         let dir = dir.into();
         fs::create_dir_all(&dir).map_err(io_error("create", &dir))?;
-        Ok(Self { dir })
+        let artifacts = Self { dir };
+        for name in artifacts.names()?.iter().filter(|name| name.starts_with('.')) {
+            let path = artifacts.dir.join(name);
+            fs::remove_file(&path).map_err(io_error("remove", &path))?;
+        }
+        Ok(artifacts)
+    }
+
+    /// The name under which an artifact is stored.
+    pub fn digest(artifact: &Artifact) -> Digest {
+        hash(&artifact.encode())
+    }
+
+    /// Names of all stored artifacts.
+    pub fn list(&self) -> Result<Vec<Digest>, ArtifactsError> {
+        Ok(self.names()?.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
+    fn names(&self) -> Result<Vec<String>, ArtifactsError> {
+        let read = || {
+            let mut names = Vec::new();
+            for entry in fs::read_dir(&self.dir)? {
+                names.extend(entry?.file_name().into_string().ok());
+            }
+            Ok(names)
+        };
+        read().map_err(io_error("read", &self.dir))
     }
 
     /// Stores an artifact durably: when this returns, it survives a power cut.
@@ -47,7 +74,9 @@ impl Artifacts {
         if path.exists() {
             return Ok(name);
         }
-        let temporary = self.dir.join(format!(".{name}.{}", std::process::id()));
+        // Two writers of equal content must not share a temporary file.
+        static WRITES: AtomicU64 = AtomicU64::new(0);
+        let temporary = self.dir.join(format!(".{name}.{}", WRITES.fetch_add(1, Ordering::Relaxed)));
         let write = || {
             let mut file = File::create(&temporary)?;
             file.write_all(&bytes)?;
@@ -114,6 +143,17 @@ mod tests {
         artifacts.remove(&name).unwrap();
         artifacts.remove(&name).unwrap();
         assert!(artifacts.get(&name).is_err());
+    }
+
+    #[test]
+    fn an_interrupted_write_is_cleared_away() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(".abc.1"), b"half").unwrap();
+        let artifacts = Artifacts::open(dir.path()).unwrap();
+        assert!(!dir.path().join(".abc.1").exists());
+        let name = artifacts.put(&artifact()).unwrap();
+        assert_eq!(artifacts.list().unwrap(), [name.clone()]);
+        assert_eq!(Artifacts::digest(&artifact()), name);
     }
 
     #[test]
