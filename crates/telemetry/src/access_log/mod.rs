@@ -1,0 +1,233 @@
+//! One line per request, written without ever making a request wait.
+//!
+//! Each serving thread appends lines to its own buffer and hands full buffers to one writer thread through a
+//! bounded queue. When the writer is behind (a slow disk, a blocked pipe), whole buffers are dropped and the
+//! lines in them counted.
+
+mod escape;
+mod format;
+mod writer;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use serde::{Deserialize, Serialize};
+
+pub use format::AccessRecord;
+
+use crate::Registry;
+use format::Formatter;
+use writer::Writer;
+
+/// A buffer of this size is handed to the writer, bytes.
+const BATCH_BYTES: usize = 64 * 1024;
+/// Buffers that may wait for the writer: 4 MiB in all.
+const BATCHES_WAITING: usize = 64;
+
+/// Where access log lines go and how they look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AccessLogConfig {
+    /// Destination.
+    pub output: AccessLogOutput,
+    /// Looks.
+    pub format: AccessLogFormat,
+}
+
+impl Default for AccessLogConfig {
+    fn default() -> Self {
+        Self { output: AccessLogOutput::Stdout, format: AccessLogFormat::Text }
+    }
+}
+
+/// Destination of access log lines: `"off"`, `"stdout"` or `{ file = "/path" }`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessLogOutput {
+    /// None are made.
+    Off,
+    /// Standard output.
+    Stdout,
+    /// Appended to a file. A file that was renamed or removed (log rotation) is opened anew within a second.
+    File(PathBuf),
+}
+
+/// Looks of access log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccessLogFormat {
+    /// nginx's `combined`, then host, worker, duration in milliseconds, request id and error code.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Why the access log could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum AccessLogError {
+    /// The file cannot be opened for appending.
+    #[error("access log {path}: {source}; check that its directory exists and is writable")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// No thread for the writer.
+    #[error("the access log's writer thread could not be started: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Owns the writer thread.
+#[derive(Debug)]
+pub struct AccessLog {
+    format: AccessLogFormat,
+    /// `None` when the log is off.
+    queue: Option<SyncSender<Batch>>,
+    writer: Option<JoinHandle<()>>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// Whole lines, and how many.
+#[derive(Debug, Default)]
+struct Batch {
+    text: Vec<u8>,
+    lines: u64,
+}
+
+impl AccessLog {
+    /// Opens the destination and starts the writer.
+    pub fn start(config: &AccessLogConfig) -> Result<Self, AccessLogError> {
+        let dropped = Arc::new(AtomicU64::new(0));
+        let writer = match &config.output {
+            AccessLogOutput::Off => None,
+            AccessLogOutput::Stdout => Some(Writer::stdout()),
+            AccessLogOutput::File(path) => Some(
+                Writer::file(path).map_err(|source| AccessLogError::Open { path: path.clone(), source })?,
+            ),
+        };
+        let Some(writer) = writer else {
+            return Ok(Self { format: config.format, queue: None, writer: None, dropped });
+        };
+        let (queue, batches) = sync_channel(BATCHES_WAITING);
+        let lost = dropped.clone();
+        let writer = std::thread::Builder::new()
+            .name("access-log".into())
+            .spawn(move || writer.run(&batches, &lost))
+            .map_err(AccessLogError::Thread)?;
+        Ok(Self { format: config.format, queue: Some(queue), writer: Some(writer), dropped })
+    }
+
+    /// A log that keeps nothing.
+    pub fn off() -> Self {
+        Self { format: AccessLogFormat::Text, queue: None, writer: None, dropped: Arc::default() }
+    }
+
+    /// A buffer for one serving thread.
+    pub fn buffer(&self) -> AccessLogBuffer {
+        AccessLogBuffer {
+            formatter: Formatter::new(self.format),
+            queue: self.queue.clone(),
+            batch: Batch::default(),
+            dropped: self.dropped.clone(),
+        }
+    }
+
+    /// Adds `selvedge_access_log_dropped_lines_total`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(DroppedLines(self.dropped.clone())));
+    }
+
+    /// Lines lost so far because the writer was behind or could not write.
+    pub fn dropped_lines(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Waits until everything handed over is written. Returns once all buffers of this log are dropped.
+    pub fn finish(mut self) {
+        self.queue = None;
+        if let Some(writer) = self.writer.take() {
+            // A panic of the writer was reported when it happened; there is nothing left to write.
+            let _ = writer.join();
+        }
+    }
+}
+
+/// One thread's share of the log.
+#[derive(Debug)]
+pub struct AccessLogBuffer {
+    formatter: Formatter,
+    queue: Option<SyncSender<Batch>>,
+    batch: Batch,
+    dropped: Arc<AtomicU64>,
+}
+
+impl AccessLogBuffer {
+    /// False when the log is off and records need not be made.
+    pub fn is_on(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Appends a line. True when it is the first one in the buffer: the owner then arranges for [`flush`]
+    /// within a moment (50 ms is a good one).
+    ///
+    /// [`flush`]: Self::flush
+    pub fn push(&mut self, record: &AccessRecord<'_>) -> bool {
+        if self.queue.is_none() {
+            return false;
+        }
+        let first = self.batch.lines == 0;
+        self.formatter.line(record, &mut self.batch.text);
+        self.batch.lines += 1;
+        if self.batch.text.len() >= BATCH_BYTES {
+            self.flush();
+            return false;
+        }
+        first
+    }
+
+    /// Hands what was appended to the writer, or drops it when the writer is behind.
+    pub fn flush(&mut self) {
+        let Some(queue) = &self.queue else { return };
+        if self.batch.lines == 0 {
+            return;
+        }
+        // The next buffer starts as large as this one was, so that it grows once only.
+        let next = Batch { text: Vec::with_capacity(self.batch.text.len()), lines: 0 };
+        let batch = std::mem::replace(&mut self.batch, next);
+        if let Err(TrySendError::Full(batch) | TrySendError::Disconnected(batch)) = queue.try_send(batch) {
+            self.dropped.fetch_add(batch.lines, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for AccessLogBuffer {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+#[derive(Debug)]
+struct DroppedLines(Arc<AtomicU64>);
+
+impl Collector for DroppedLines {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let value = ConstCounter::new(self.0.load(Ordering::Relaxed));
+        value.encode(encoder.encode_descriptor(
+            "selvedge_access_log_dropped_lines",
+            "Access log lines dropped because the writer was behind",
+            None,
+            MetricType::Counter,
+        )?)
+    }
+}
+
+#[cfg(test)]
+mod tests;

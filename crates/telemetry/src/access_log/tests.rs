@@ -1,0 +1,158 @@
+use super::*;
+use proptest::prelude::*;
+use std::time::Duration;
+
+fn sample<'a>() -> AccessRecord<'a> {
+    AccessRecord {
+        time: Duration::from_millis(1_795_228_992_345),
+        client: "192.0.2.1",
+        method: b"GET",
+        host: b"hello.localhost:8080",
+        target: b"/a?b=c",
+        protocol: "HTTP/1.1",
+        status: 200,
+        bytes: 12,
+        duration_us: 1_045,
+        worker: Some(("default", "hello")),
+        request_id: b"abc-1",
+        code: None,
+        referer: None,
+        user_agent: Some(b"curl/8"),
+    }
+}
+
+fn line(format: AccessLogFormat, record: &AccessRecord<'_>) -> String {
+    let mut out = Vec::new();
+    Formatter::new(format).line(record, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn text_is_combined_and_more() {
+    assert_eq!(
+        line(AccessLogFormat::Text, &sample()),
+        "192.0.2.1 - - [21/Nov/2026:02:43:12 +0000] \"GET /a?b=c HTTP/1.1\" 200 12 \"-\" \"curl/8\" \
+         \"hello.localhost:8080\" default/hello 1.045 abc-1 -\n"
+    );
+}
+
+#[test]
+fn json_has_the_same() {
+    let record = AccessRecord { code: Some("worker_timeout"), ..sample() };
+    let value: serde_json::Value = serde_json::from_str(&line(AccessLogFormat::Json, &record)).unwrap();
+    assert_eq!(value["time"], "2026-11-21T02:43:12.345Z");
+    assert_eq!(value["status"], 200);
+    assert_eq!(value["duration_us"], 1045);
+    assert_eq!(value["script"], "hello");
+    assert_eq!(value["code"], "worker_timeout");
+    assert_eq!(value["user_agent"], "curl/8");
+    assert_eq!(value.get("referer"), None);
+}
+
+#[test]
+fn text_escapes_quotes_and_line_ends() {
+    let record = AccessRecord { user_agent: Some(b"a\"\r\n\\\x1b[31m\xff"), ..sample() };
+    let line = line(AccessLogFormat::Text, &record);
+    assert!(line.contains(r#""a\x22\x0d\x0a\x5c\x1b[31m\xff""#), "{line}");
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_client_sends_stays_in_its_field(
+        method in proptest::collection::vec(any::<u8>(), 0..40),
+        target in proptest::collection::vec(any::<u8>(), 0..200),
+        host in proptest::collection::vec(any::<u8>(), 0..60),
+        agent in ".*",
+        referer in proptest::option::of(proptest::collection::vec(any::<u8>(), 0..60)),
+        status in 100u16..600,
+        duration_us in any::<u64>(),
+        time in any::<u64>(),
+    ) {
+        let record = AccessRecord {
+            time: Duration::from_millis(time),
+            method: &method, target: &target, host: &host, status, duration_us,
+            user_agent: Some(agent.as_bytes()), referer: referer.as_deref(),
+            ..sample()
+        };
+        let json = line(AccessLogFormat::Json, &record);
+        prop_assert!(json.ends_with('\n'));
+        let body = &json[..json.len() - 1];
+        let breaks_lines = |c: char| c.is_control() || ['\u{2028}', '\u{2029}'].contains(&c);
+        prop_assert!(!body.chars().any(breaks_lines));
+        let value: serde_json::Value = serde_json::from_str(body).unwrap();
+        prop_assert_eq!(value["user_agent"].as_str().unwrap(), agent.as_str());
+        prop_assert_eq!(value["target"].as_str().unwrap(), &*String::from_utf8_lossy(&target));
+
+        let text = line(AccessLogFormat::Text, &record);
+        let body = text.strip_suffix('\n').unwrap();
+        prop_assert!(body.bytes().all(|b| (0x20..0x7f).contains(&b)));
+        // Four quoted fields; what clients send adds no quote.
+        prop_assert_eq!(body.matches('"').count(), 8);
+    }
+}
+
+#[test]
+fn a_rotated_file_is_opened_anew() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    let mut writer = Writer::file(&path).unwrap();
+    writer.write(b"1\n").unwrap();
+    let rotated = directory.path().join("access.log.1");
+    std::fs::rename(&path, &rotated).unwrap();
+    if let Writer::File { checked, .. } = &mut writer {
+        *checked -= Duration::from_secs(2);
+    }
+    writer.write(b"2\n").unwrap();
+    assert_eq!(std::fs::read_to_string(&rotated).unwrap(), "1\n");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "2\n");
+}
+
+#[test]
+fn what_was_appended_is_written_when_the_log_is_finished() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    let config =
+        AccessLogConfig { output: AccessLogOutput::File(path.clone()), format: AccessLogFormat::Json };
+    let log = AccessLog::start(&config).unwrap();
+    let mut buffer = log.buffer();
+    assert!(buffer.push(&sample()), "the first line asks for a flush");
+    for n in 1..1000 {
+        let started_a_buffer = buffer.push(&AccessRecord { duration_us: n, ..sample() });
+        assert!(!started_a_buffer || n > 100);
+    }
+    drop(buffer);
+    assert_eq!(log.dropped_lines(), 0);
+    log.finish();
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(text.lines().count(), 1000);
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(last["duration_us"], 999);
+}
+
+#[test]
+fn a_writer_that_is_behind_costs_lines_not_time() {
+    // A receiver that nobody reads stands for a blocked pipe.
+    let (queue, batches) = sync_channel(1);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let mut buffer = AccessLogBuffer {
+        formatter: Formatter::new(AccessLogFormat::Text),
+        queue: Some(queue),
+        batch: Batch::default(),
+        dropped: dropped.clone(),
+    };
+    for _ in 0..3 {
+        buffer.push(&sample());
+        buffer.flush();
+    }
+    assert_eq!(dropped.load(Ordering::Relaxed), 2);
+    assert_eq!(batches.try_recv().unwrap().lines, 1);
+}
+
+#[test]
+fn an_unwritable_file_is_an_error_that_says_what_to_do() {
+    let config = AccessLogConfig {
+        output: AccessLogOutput::File("/nonexistent/access.log".into()),
+        format: AccessLogFormat::Text,
+    };
+    assert!(AccessLog::start(&config).unwrap_err().to_string().contains("directory exists"));
+}

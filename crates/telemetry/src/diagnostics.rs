@@ -1,0 +1,76 @@
+//! Diagnostics of the system itself, by `tracing`, on standard error.
+
+use std::io::IsTerminal;
+
+use serde::{Deserialize, Serialize};
+use tracing_subscriber::EnvFilter;
+
+/// What is told and how it looks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiagnosticsConfig {
+    /// Levels, such as `info` or `info,selvedge_engine=debug`.
+    pub filter: String,
+    /// Looks.
+    pub format: DiagnosticsFormat,
+}
+
+impl Default for DiagnosticsConfig {
+    fn default() -> Self {
+        Self { filter: "info".into(), format: DiagnosticsFormat::Text }
+    }
+}
+
+/// Looks of diagnostics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiagnosticsFormat {
+    /// Lines for people, coloured on a terminal.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Why diagnostics could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum DiagnosticsError {
+    /// The filter does not parse.
+    #[error("log filter {filter:?}: {problem}; write for example \"info\" or \"info,selvedge_engine=debug\"")]
+    Filter {
+        /// The filter.
+        filter: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Something in this process set them up before.
+    #[error("diagnostics are set up already")]
+    Twice,
+}
+
+/// Sends diagnostics of this process to standard error. Call once, from the executable.
+pub fn start(config: &DiagnosticsConfig) -> Result<(), DiagnosticsError> {
+    let filter = EnvFilter::try_new(&config.filter).map_err(|error| DiagnosticsError::Filter {
+        filter: config.filter.clone(),
+        problem: error.to_string(),
+    })?;
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match config.format {
+        DiagnosticsFormat::Text => subscriber.try_init(),
+        DiagnosticsFormat::Json => subscriber.json().try_init(),
+    }
+    .map_err(|_| DiagnosticsError::Twice)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_filter_is_told() {
+        let config = DiagnosticsConfig { filter: "info,selvedge=loudest".into(), ..Default::default() };
+        assert!(matches!(start(&config), Err(DiagnosticsError::Filter { .. })));
+    }
+}

@@ -1,0 +1,266 @@
+//! Counters of the HTTP front, one set per thread, added up when they are scraped.
+//!
+//! A thread is the only writer of its set, so that counting is a plain load and store on a cache line that no
+//! other core writes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::Registry;
+
+/// Protocols as labels.
+const PROTOCOLS: [&str; 3] = ["http/1.0", "http/1.1", "http/2"];
+/// Status classes as labels.
+const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+/// Reasons for connections that were cut, as labels; the order is that of [`CutReason`].
+const CUTS: [&str; 5] = ["malformed", "header_timeout", "idle_timeout", "stalled", "io"];
+/// Upper bounds of the duration histogram, microseconds.
+const BOUNDS_US: [u64; 16] = [
+    100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
+    2_500_000, 10_000_000, 30_000_000,
+];
+
+/// Why the front closed a connection that its client did not close.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CutReason {
+    /// What arrived is not HTTP, or more than is allowed.
+    Malformed = 0,
+    /// A request's head took too long.
+    HeaderTimeout = 1,
+    /// No request came.
+    IdleTimeout = 2,
+    /// A request body did not arrive, or a response was not taken.
+    Stalled = 3,
+    /// The socket failed or the client vanished within a message.
+    Io = 4,
+}
+
+/// A number with one writing thread.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds; only the owning thread may.
+    #[inline]
+    pub fn add(&self, n: u64) {
+        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
+    }
+
+    /// The number now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What one thread counts. Aligned so that no two threads share a cache line (nor the pair of lines that
+/// prefetchers fetch together).
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct HttpCounters {
+    requests: [[Counter; CLASSES.len()]; PROTOCOLS.len()],
+    durations: [Counter; BOUNDS_US.len() + 1],
+    duration_us: Counter,
+    cuts: [Counter; CUTS.len()],
+    /// Requests begun.
+    pub started: Counter,
+    /// Requests ended.
+    pub finished: Counter,
+    /// Connections accepted.
+    pub opened: Counter,
+    /// Connections closed.
+    pub closed: Counter,
+    /// Connections refused because there were too many.
+    pub shed: Counter,
+    /// Bytes read from clients.
+    pub received: Counter,
+    /// Bytes written to clients.
+    pub sent: Counter,
+}
+
+impl HttpCounters {
+    /// Counts a finished request.
+    #[inline]
+    pub fn request(&self, protocol: Protocol, status: u16, duration_us: u64) {
+        let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
+        self.requests[protocol as usize][class].add(1);
+        let bucket = BOUNDS_US.iter().position(|bound| duration_us <= *bound).unwrap_or(BOUNDS_US.len());
+        self.durations[bucket].add(1);
+        self.duration_us.add(duration_us);
+        self.finished.add(1);
+    }
+
+    /// Counts a connection that had to be closed.
+    pub fn cut(&self, reason: CutReason) {
+        self.cuts[reason as usize].add(1);
+    }
+}
+
+/// The protocol of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.0 and what came before it.
+    Http10 = 0,
+    /// HTTP/1.1
+    Http11 = 1,
+    /// HTTP/2
+    Http2 = 2,
+}
+
+/// The counters of all threads.
+#[derive(Clone, Debug, Default)]
+pub struct HttpMetrics {
+    threads: Arc<Mutex<Vec<Arc<HttpCounters>>>>,
+}
+
+impl HttpMetrics {
+    /// Counters for one more thread.
+    pub fn thread(&self) -> Arc<HttpCounters> {
+        let counters = Arc::<HttpCounters>::default();
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(counters.clone());
+        counters
+    }
+
+    /// Adds the sums to a registry, under `selvedge_http_…`.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register_collector(Box::new(self.clone()));
+    }
+
+    /// The sum of one number over all threads.
+    pub fn sum(&self, number: impl Fn(&HttpCounters) -> &Counter) -> u64 {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        threads.iter().map(|counters| number(counters).get()).sum()
+    }
+}
+
+impl Collector for HttpMetrics {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut requests =
+            describe(&mut encoder, "selvedge_http_requests", "Requests answered", MetricType::Counter)?;
+        for (p, protocol) in PROTOCOLS.iter().enumerate() {
+            for (c, class) in CLASSES.iter().enumerate() {
+                let count = self.sum(|t| &t.requests[p][c]);
+                if count > 0 {
+                    let labels = [("protocol", *protocol), ("status", *class)];
+                    ConstCounter::new(count).encode(requests.encode_family(&labels)?)?;
+                }
+            }
+        }
+        let mut cuts = describe(
+            &mut encoder,
+            "selvedge_http_connections_cut",
+            "Connections closed by the server because of what their client did",
+            MetricType::Counter,
+        )?;
+        for (i, reason) in CUTS.iter().enumerate() {
+            ConstCounter::new(self.sum(|t| &t.cuts[i]))
+                .encode(cuts.encode_family(&[("reason", *reason)])?)?;
+        }
+        let counters: [(&str, &str, u64); 4] = [
+            ("selvedge_http_connections_opened", "Connections accepted", self.sum(|t| &t.opened)),
+            (
+                "selvedge_http_connections_shed",
+                "Connections refused because there were too many",
+                self.sum(|t| &t.shed),
+            ),
+            ("selvedge_http_received_bytes", "Bytes read from clients", self.sum(|t| &t.received)),
+            ("selvedge_http_sent_bytes", "Bytes written to clients", self.sum(|t| &t.sent)),
+        ];
+        for (name, help, value) in counters {
+            let described = describe(&mut encoder, name, help, MetricType::Counter)?;
+            ConstCounter::new(value).encode(described)?;
+        }
+        let gauge = |begun: u64, ended: u64| begun.saturating_sub(ended) as i64;
+        // Threads count on meanwhile. What has ended is read first, so that a gauge may be too high for a
+        // moment but never negative.
+        let (finished, closed) = (self.sum(|t| &t.finished), self.sum(|t| &t.closed));
+        let gauges: [(&str, &str, i64); 2] = [
+            ("selvedge_http_connections", "Connections open now", gauge(self.sum(|t| &t.opened), closed)),
+            (
+                "selvedge_http_requests_in_flight",
+                "Requests being answered now",
+                gauge(self.sum(|t| &t.started), finished),
+            ),
+        ];
+        for (name, help, value) in gauges {
+            let described = describe(&mut encoder, name, help, MetricType::Gauge)?;
+            ConstGauge::new(value).encode(described)?;
+        }
+        self.encode_durations(&mut encoder)
+    }
+}
+
+impl HttpMetrics {
+    fn encode_durations(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let mut histogram = describe(
+            encoder,
+            "selvedge_http_request_duration_seconds",
+            "From a request's head to the end of its response's body",
+            MetricType::Histogram,
+        )?;
+        let bounds = BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
+        let buckets: Vec<(f64, u64)> =
+            bounds.enumerate().map(|(i, bound)| (bound, self.sum(|t| &t.durations[i]))).collect();
+        let count = buckets.iter().map(|(_, n)| n).sum();
+        let seconds = self.sum(|t| &t.duration_us) as f64 / 1e6;
+        histogram.encode_histogram::<NoLabelSet>(seconds, count, &buckets, None)
+    }
+}
+
+fn describe<'e>(
+    encoder: &'e mut DescriptorEncoder<'_>,
+    name: &'e str,
+    help: &str,
+    kind: MetricType,
+) -> Result<MetricEncoder<'e>, std::fmt::Error> {
+    encoder.encode_descriptor(name, help, None, kind)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_are_added_up() {
+        let metrics = HttpMetrics::default();
+        let mut registry = Registry::default();
+        metrics.register(&mut registry);
+        let (one, two) = (metrics.thread(), metrics.thread());
+        one.started.add(1);
+        one.request(Protocol::Http11, 200, 90);
+        two.request(Protocol::Http11, 204, 260);
+        two.request(Protocol::Http2, 503, 40_000_000);
+        two.opened.add(3);
+        one.closed.add(1);
+        one.cut(CutReason::HeaderTimeout);
+        let text = crate::openmetrics(&registry).unwrap();
+        for line in [
+            "selvedge_http_requests_total{protocol=\"http/1.1\",status=\"2xx\"} 2",
+            "selvedge_http_requests_total{protocol=\"http/2\",status=\"5xx\"} 1",
+            "selvedge_http_connections 2",
+            "selvedge_http_requests_in_flight 0",
+            "selvedge_http_connections_cut_total{reason=\"header_timeout\"} 1",
+            "selvedge_http_request_duration_seconds_bucket{le=\"0.0001\"} 1",
+            "selvedge_http_request_duration_seconds_bucket{le=\"0.0005\"} 2",
+            "selvedge_http_request_duration_seconds_bucket{le=\"+Inf\"} 3",
+            "selvedge_http_request_duration_seconds_count 3",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn an_odd_status_counts_in_the_nearest_class() {
+        let counters = HttpCounters::default();
+        counters.request(Protocol::Http10, 999, 0);
+        counters.request(Protocol::Http10, 0, 0);
+        assert_eq!(counters.requests[0][4].get(), 1);
+        assert_eq!(counters.requests[0][0].get(), 1);
+    }
+}
