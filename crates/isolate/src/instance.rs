@@ -1,0 +1,529 @@
+//! One loaded worker: its isolate, its context out of the snapshot, and the entry points into its JavaScript.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::ffi::c_void;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use selvedge_wire::message::{self, Fetch, Head, Load, Log, ResetCode, Scheduled};
+use selvedge_wire::{Kind, frame};
+
+use crate::connection::Outbox;
+use crate::limits::{Buffers, CpuAccount, fatal_out_of_memory, near_heap_limit};
+use crate::modules::{self, Failure, Modules};
+use crate::snapshot::Snapshot;
+use crate::stream::{Role, Stream, Streams};
+
+/// Largest head that a worker may answer with, bytes.
+pub const HEAD_MAX: usize = 128 << 10;
+/// Timers that one worker may have at a time.
+pub const TIMERS_MAX: usize = 10_000;
+
+/// What JavaScript's calls into the host work on. Reached from callbacks through the isolate's data slot, so
+/// everything that changes sits in a cell.
+pub struct State {
+    pub instance: u32,
+    pub name: String,
+    pub streams: RefCell<Streams>,
+    /// The incoming stream on whose behalf JavaScript runs now; 0 when none.
+    pub current: Cell<u32>,
+    /// Unix milliseconds, standing still during a turn.
+    pub now_ms: Cell<f64>,
+    /// `CLOCK_MONOTONIC` nanoseconds at the turn's beginning.
+    pub now_ns: Cell<u64>,
+    /// Timers that JavaScript started in this turn: (due in ns, token).
+    pub started_timers: RefCell<Vec<(u64, u32)>>,
+    pub timers: RefCell<HashMap<u32, Timer>>,
+    pub next_timer: Cell<u32>,
+    /// Streams that JavaScript opened in this turn: (outbox, wire id, key).
+    pub opened: RefCell<Vec<(Rc<Outbox>, u32, u32)>>,
+    /// Streams that ended in this turn.
+    pub ended: RefCell<Vec<u32>>,
+    /// The connection that loaded the worker: what is said outside of any request goes there.
+    pub home: Rc<Outbox>,
+    pub subrequests: u32,
+    /// Outgoing streams that have not ended.
+    pub subrequests_open: Cell<u32>,
+    pub out_of_memory: Cell<bool>,
+    pub handle: v8::IsolateHandle,
+    pub cpu: CpuAccount,
+    pub buffers: Arc<Buffers>,
+    pub modules: RefCell<Modules>,
+    rejections: RefCell<Option<Rejections>>,
+}
+
+/// Entry points that are called from within JavaScript rather than between turns.
+struct Rejections {
+    unhandled: v8::Global<v8::Function>,
+    handled: v8::Global<v8::Function>,
+}
+
+/// A timer that JavaScript started.
+#[derive(Clone, Copy, Debug)]
+pub struct Timer {
+    pub request: u32,
+    pub interval_ns: Option<u64>,
+}
+
+impl State {
+    /// The state behind the isolate that a callback runs in.
+    pub fn of<'a>(isolate: &v8::Isolate) -> &'a State {
+        // SAFETY: `Instance::new` put the pointer there, and the state outlives the isolate and so every callback.
+        unsafe { &*(isolate.get_data(0) as *const State) }
+    }
+
+    /// Where output on behalf of the current request goes.
+    pub fn outbox(&self) -> (Rc<Outbox>, u32) {
+        match self.streams.borrow_mut().get(self.current.get()) {
+            Some(stream) => (stream.outbox.clone(), stream.wire_id),
+            None => (self.home.clone(), 0),
+        }
+    }
+
+    /// Sends a `LOG` frame, unless the engine is far behind with reading.
+    pub fn log(&self, level: u8, exception: bool, text: &str, stack: &str) {
+        let (outbox, stream) = self.outbox();
+        if outbox.backlog() < crate::connection::LOG_BACKLOG_MAX {
+            let log = Log { instance: self.instance, level, exception, message: text, stack };
+            log.put(&mut outbox.frames(), stream);
+        }
+    }
+
+    /// Removes a stream if nothing can happen on it any more.
+    pub fn sweep(&self, key: u32) {
+        let mut streams = self.streams.borrow_mut();
+        if streams.get(key).is_some_and(|stream| stream.over()) {
+            self.ended.borrow_mut().push(key);
+        }
+    }
+}
+
+/// The functions of the runtime's JavaScript that the host calls.
+struct Entry {
+    fetch: v8::Global<v8::Function>,
+    scheduled: v8::Global<v8::Function>,
+    init: v8::Global<v8::Function>,
+    timer: v8::Global<v8::Function>,
+    readable: v8::Global<v8::Function>,
+    writable: v8::Global<v8::Function>,
+    aborted: v8::Global<v8::Function>,
+    response: v8::Global<v8::Function>,
+    failed: v8::Global<v8::Function>,
+}
+
+/// Where an instance stands.
+pub enum Phase {
+    /// The engine is sending artifact and code cache.
+    Receiving { wire_id: u32, received: Vec<u8>, artifact_len: usize, want_code_cache: bool, env: String },
+    /// The module's top level awaits something.
+    Evaluating { wire_id: u32, want_code_cache: bool, env: String, deadline_ns: u64 },
+    /// Serves.
+    Ready,
+}
+
+/// One loaded worker.
+pub struct Instance {
+    isolate: v8::OwnedIsolate,
+    state: Box<State>,
+    context: v8::Global<v8::Context>,
+    entry: Entry,
+    pub phase: Phase,
+    pub created_ns: u64,
+    /// The engine wants it gone once its last stream is over.
+    pub unloading: bool,
+}
+
+/// An event for a worker's JavaScript.
+pub enum Event<'a> {
+    Fetch { key: u32, fetch: &'a Fetch<'a>, has_body: bool },
+    Scheduled { key: u32, scheduled: &'a Scheduled<'a> },
+    Timer { token: u32, request: u32 },
+    Readable(u32),
+    Writable(u32),
+    Aborted { key: u32, reason: &'a str },
+    Response { key: u32, head: Head<'a> },
+    Failed { key: u32, code: ResetCode, message: &'a str },
+}
+
+impl Instance {
+    /// Makes the isolate and its context; the isolate is left un-entered.
+    pub fn new(snapshot: &Snapshot, load: &Load<'_>, wire_id: u32, home: Rc<Outbox>, now_ns: u64) -> Self {
+        let limit = (load.memory_mb.clamp(16, 8192) as usize) << 20;
+        let buffers = Buffers::new(limit);
+        let params = snapshot.params().heap_limits(0, limit).array_buffer_allocator(buffers.allocator().make_shared());
+        let mut isolate = v8::Isolate::new(params);
+        let state = Box::new(State {
+            instance: load.instance,
+            name: load.name.into(),
+            streams: RefCell::default(),
+            current: Cell::new(0),
+            now_ms: Cell::new(0.0),
+            now_ns: Cell::new(now_ns),
+            started_timers: RefCell::default(),
+            timers: RefCell::default(),
+            next_timer: Cell::new(1),
+            opened: RefCell::default(),
+            ended: RefCell::default(),
+            home,
+            subrequests: load.subrequests,
+            subrequests_open: Cell::new(0),
+            out_of_memory: Cell::new(false),
+            handle: isolate.thread_safe_handle(),
+            cpu: CpuAccount::new(load.cpu_ms, load.cpu_burst_ms),
+            buffers,
+            modules: RefCell::default(),
+            rejections: RefCell::default(),
+        });
+        let pointer = &raw const *state as *mut c_void;
+        isolate.set_data(0, pointer);
+        isolate.set_microtasks_policy(v8::MicrotasksPolicy::Explicit);
+        isolate.add_near_heap_limit_callback(near_heap_limit, pointer);
+        isolate.set_oom_error_handler(fatal_out_of_memory);
+        isolate.set_promise_reject_callback(promise_rejected);
+        isolate.set_host_import_module_dynamically_callback(modules::import_dynamically);
+        isolate.set_allow_wasm_code_generation_callback(wasm_from_bytes);
+        let (context, entry) = {
+            v8::scope!(let scope, &mut isolate);
+            let context = v8::Context::new(scope, Default::default());
+            let scope = &mut v8::ContextScope::new(scope, context);
+            // `eval` and `new Function` stay off: code is what was deployed.
+            context.set_allow_generation_from_strings(false);
+            let entry = Entry::take(scope, context, &state);
+            (v8::Global::new(scope, context), entry)
+        };
+        let phase = Phase::Receiving {
+            wire_id,
+            received: Vec::new(),
+            artifact_len: load.artifact_len as usize,
+            want_code_cache: load.want_code_cache,
+            env: load.env.into(),
+        };
+        // SAFETY: creation entered it; nothing else was entered in between.
+        unsafe { isolate.exit() };
+        Self { isolate, state, context, entry, phase, created_ns: now_ns, unloading: false }
+    }
+
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    pub fn handle(&self) -> v8::IsolateHandle {
+        self.state.handle.clone()
+    }
+
+    /// Makes this isolate the thread's current one.
+    pub fn enter(&self) {
+        // SAFETY: paired with `exit` by the thread, which has at most one isolate entered.
+        unsafe { self.isolate.enter() }
+    }
+
+    /// Undoes [`Instance::enter`].
+    pub fn exit(&self) {
+        // SAFETY: see `enter`.
+        unsafe { self.isolate.exit() }
+    }
+
+    /// Delivers an event and runs the microtasks that follow from it. The isolate must be entered.
+    pub fn deliver(&mut self, event: &Event<'_>) {
+        let state: &State = &self.state;
+        let entry = &self.entry;
+        v8::scope!(let scope, &mut self.isolate);
+        let context = v8::Local::new(scope, &self.context);
+        let scope = &mut v8::ContextScope::new(scope, context);
+        let undefined = v8::undefined(scope).into();
+        match event {
+            Event::Fetch { key, fetch, has_body } => {
+                state.current.set(*key);
+                let arguments = [
+                    v8::Integer::new_from_unsigned(scope, *key).into(),
+                    latin1(scope, fetch.method),
+                    latin1(scope, fetch.url),
+                    latin1(scope, fetch.headers),
+                    v8::Boolean::new(scope, *has_body).into(),
+                ];
+                v8::Local::new(scope, &entry.fetch).call(scope, undefined, &arguments);
+            }
+            Event::Scheduled { key, scheduled } => {
+                state.current.set(*key);
+                let arguments = [
+                    v8::Integer::new_from_unsigned(scope, *key).into(),
+                    latin1(scope, scheduled.cron.as_bytes()),
+                    v8::Number::new(scope, scheduled.time_ms as f64).into(),
+                ];
+                v8::Local::new(scope, &entry.scheduled).call(scope, undefined, &arguments);
+            }
+            Event::Timer { token, request } => {
+                state.current.set(*request);
+                let argument = v8::Integer::new_from_unsigned(scope, *token).into();
+                v8::Local::new(scope, &entry.timer).call(scope, undefined, &[argument]);
+            }
+            Event::Readable(key) | Event::Writable(key) => {
+                state.attribute(*key);
+                let function = if matches!(event, Event::Readable(_)) { &entry.readable } else { &entry.writable };
+                let argument = v8::Integer::new_from_unsigned(scope, *key).into();
+                v8::Local::new(scope, function).call(scope, undefined, &[argument]);
+            }
+            Event::Aborted { key, reason } => {
+                state.attribute(*key);
+                let arguments =
+                    [v8::Integer::new_from_unsigned(scope, *key).into(), utf8(scope, reason)];
+                v8::Local::new(scope, &entry.aborted).call(scope, undefined, &arguments);
+            }
+            Event::Response { key, head } => {
+                state.attribute(*key);
+                let arguments = [
+                    v8::Integer::new_from_unsigned(scope, *key).into(),
+                    v8::Integer::new(scope, i32::from(head.status)).into(),
+                    latin1(scope, b""),
+                    latin1(scope, head.headers),
+                ];
+                v8::Local::new(scope, &entry.response).call(scope, undefined, &arguments);
+            }
+            Event::Failed { key, code, message } => {
+                state.attribute(*key);
+                let code = match code {
+                    ResetCode::Refused => "refused",
+                    ResetCode::Timeout => "timeout",
+                    _ => "unreachable",
+                };
+                let arguments = [
+                    v8::Integer::new_from_unsigned(scope, *key).into(),
+                    latin1(scope, code.as_bytes()),
+                    utf8(scope, message),
+                ];
+                v8::Local::new(scope, &entry.failed).call(scope, undefined, &arguments);
+            }
+        }
+        scope.perform_microtask_checkpoint();
+        state.current.set(0);
+    }
+
+    /// Compiles, links and evaluates the worker's modules. The isolate must be entered.
+    pub fn load(&mut self, now_ns: u64) {
+        let Phase::Receiving { wire_id, received, artifact_len, want_code_cache, env } =
+            std::mem::replace(&mut self.phase, Phase::Ready)
+        else {
+            return;
+        };
+        self.phase = Phase::Evaluating { wire_id, want_code_cache, env, deadline_ns: now_ns + 10_000_000_000 };
+        let started = {
+            v8::scope!(let scope, &mut self.isolate);
+            let context = v8::Local::new(scope, &self.context);
+            let scope = &mut v8::ContextScope::new(scope, context);
+            modules::start(scope, &self.state, &received, artifact_len)
+        };
+        match started {
+            Ok(()) => self.settle(now_ns),
+            Err(failure) => self.refuse(failure),
+        }
+    }
+
+    /// Sees whether the evaluation has come to its end, and answers the engine if so.
+    pub fn settle(&mut self, now_ns: u64) {
+        let Phase::Evaluating { wire_id, want_code_cache, env, deadline_ns } = &self.phase else { return };
+        let (wire_id, want_code_cache, deadline_ns) = (*wire_id, *want_code_cache, *deadline_ns);
+        let settled = {
+            v8::scope!(let scope, &mut self.isolate);
+            let context = v8::Local::new(scope, &self.context);
+            let scope = &mut v8::ContextScope::new(scope, context);
+            scope.perform_microtask_checkpoint();
+            match modules::evaluated(scope, &self.state) {
+                Ok(None) if now_ns < deadline_ns => return,
+                Ok(None) => Err(Failure::stalled(scope, &self.state)),
+                Ok(Some(namespace)) => {
+                    let arguments = [namespace, utf8(scope, env), utf8(scope, &self.state.name)];
+                    let init = v8::Local::new(scope, &self.entry.init);
+                    modules::init(scope, &self.state, init, &arguments).map(|handlers| {
+                        let cache = want_code_cache.then(|| modules::code_cache(scope, &self.state));
+                        (handlers, cache.unwrap_or_default())
+                    })
+                }
+                Err(failure) => Err(failure),
+            }
+        };
+        match settled {
+            Ok((handlers, cache)) => {
+                let startup_us = crate::thread::monotonic_ns().saturating_sub(self.created_ns) / 1000;
+                let answer = format!("{{\"handlers\":\"{handlers}\",\"startup_us\":{startup_us}}}\n");
+                self.answer(wire_id, 200, &[answer.as_bytes(), &cache]);
+                self.state.modules.borrow_mut().forget_sources();
+                self.phase = Phase::Ready;
+            }
+            Err(failure) => self.refuse(failure),
+        }
+    }
+
+    fn refuse(&mut self, failure: Failure) {
+        if let Phase::Evaluating { wire_id, .. } = self.phase {
+            self.answer(wire_id, 422, &[failure.json().as_bytes()]);
+        }
+    }
+
+    /// Answers the `Load` call. Code caches are small against a stream's credit only most of the time, so the
+    /// engine grants a `Load` stream unlimited credit.
+    fn answer(&self, wire_id: u32, status: u16, parts: &[&[u8]]) {
+        let mut out = self.state.home.frames();
+        Head { status, headers: b"" }.put(&mut out, 0, wire_id);
+        for chunk in parts.iter().flat_map(|part| part.chunks(selvedge_wire::DATA_MAX)) {
+            frame::put(&mut out, Kind::Data, 0, wire_id, chunk);
+        }
+        frame::put(&mut out, Kind::Data, frame::FIN | frame::DONE, wire_id, &[]);
+    }
+
+    /// Breaks every stream off, and a load that has not been answered.
+    pub fn condemn(&mut self, offender: u32, code: ResetCode, text: &str) {
+        if let Phase::Receiving { wire_id, .. } | Phase::Evaluating { wire_id, .. } = self.phase {
+            message::put_reset(&mut self.state.home.frames(), wire_id, code, text);
+        }
+        let mut streams = self.state.streams.borrow_mut();
+        for key in streams.keys(|_| true) {
+            let stream = streams.get(key).expect("listed just now");
+            if stream.role != Role::Incoming || key == offender {
+                stream.reset(code, text);
+            } else {
+                stream.reset(ResetCode::Bystander, text);
+            }
+        }
+        drop(streams);
+        let mut out = self.state.home.frames();
+        frame::put(&mut out, Kind::Gone, 0, 0, &self.state.instance.to_le_bytes());
+    }
+
+    /// Used heap and array buffers, bytes.
+    pub fn memory(&mut self) -> usize {
+        self.isolate.get_heap_statistics().used_heap_size() + self.state.buffers.used()
+    }
+
+    /// Ends V8's own background work for this isolate that waits for its thread.
+    pub fn pump(&mut self, platform: &v8::SharedRef<v8::Platform>) {
+        while v8::Platform::pump_message_loop(platform, &self.isolate, false) {}
+    }
+
+    /// Opens a stream for an incoming call.
+    pub fn open(&self, outbox: Rc<Outbox>, wire_id: u32, wall_ms: u32, fin: bool) -> Option<u32> {
+        let deadline = self.state.now_ns.get() + u64::from(wall_ms) * 1_000_000;
+        let mut stream = Stream::new(Role::Incoming, outbox, wire_id, deadline, self.state.subrequests);
+        stream.incoming_ended = fin;
+        self.state.cpu.request();
+        self.state.streams.borrow_mut().insert(stream)
+    }
+}
+
+impl State {
+    /// A timer that is due; gone when it was cancelled or its request is over.
+    pub fn take_due(&self, token: u32) -> Option<Timer> {
+        let mut timers = self.timers.borrow_mut();
+        let timer = *timers.get(&token)?;
+        let alive = timer.request == 0 || self.streams.borrow_mut().get(timer.request).is_some();
+        if timer.interval_ns.is_none() || !alive {
+            timers.remove(&token);
+        }
+        alive.then_some(timer)
+    }
+
+    /// A request is over, and with it what it started.
+    pub fn request_over(&self, key: u32) {
+        let mut timers = self.timers.borrow_mut();
+        if !timers.is_empty() {
+            timers.retain(|_, timer| timer.request != key);
+        }
+        let mut streams = self.streams.borrow_mut();
+        if streams.len() > 0 && self.subrequests_open.get() > 0 {
+            for child in streams.keys(|stream| stream.role == Role::Outgoing(key)) {
+                if let Some(stream) = streams.get(child) {
+                    stream.reset(ResetCode::Canceled, "");
+                }
+                self.ended.borrow_mut().push(child);
+            }
+        }
+    }
+
+    /// JavaScript runs now on behalf of the request that this stream belongs to.
+    fn attribute(&self, key: u32) {
+        let role = self.streams.borrow_mut().get(key).map(|stream| stream.role);
+        self.current.set(match role {
+            Some(Role::Outgoing(request)) => request,
+            _ => key,
+        });
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        // V8 insists that an isolate is current when it is disposed of; dropping the field exits it.
+        self.enter();
+        self.state.modules.take();
+        self.state.rejections.take();
+    }
+}
+
+impl Entry {
+    /// Takes the entry points out of the global, where the snapshot left them.
+    fn take(scope: &mut v8::PinScope<'_, '_>, context: v8::Local<'_, v8::Context>, state: &State) -> Self {
+        let global = context.global(scope);
+        let name = v8::String::new(scope, "__selvedge").expect("short string");
+        let entry = global.get(scope, name.into()).and_then(|value| value.to_object(scope));
+        let entry = entry.expect("the snapshot holds the entry points");
+        global.delete(scope, name.into());
+        let take = |name: &str| {
+            let key = v8::String::new(scope, name).expect("short string");
+            let value = entry.get(scope, key.into()).expect("plain object");
+            let function = v8::Local::<v8::Function>::try_from(value)
+                .unwrap_or_else(|_| panic!("the runtime lacks the entry point {name}"));
+            v8::Global::new(scope, function)
+        };
+        let rejections = Rejections { unhandled: take("unhandledRejection"), handled: take("rejectionHandled") };
+        *state.rejections.borrow_mut() = Some(rejections);
+        Self {
+            fetch: take("fetch"),
+            scheduled: take("scheduled"),
+            init: take("init"),
+            timer: take("timer"),
+            readable: take("readable"),
+            writable: take("writable"),
+            aborted: take("aborted"),
+            response: take("response"),
+            failed: take("failed"),
+        }
+    }
+}
+
+fn latin1<'s>(scope: &v8::PinScope<'s, '_>, bytes: &[u8]) -> v8::Local<'s, v8::Value> {
+    match v8::String::new_from_one_byte(scope, bytes, v8::NewStringType::Normal) {
+        Some(string) => string.into(),
+        None => v8::String::empty(scope).into(),
+    }
+}
+
+fn utf8<'s>(scope: &v8::PinScope<'s, '_>, text: &str) -> v8::Local<'s, v8::Value> {
+    match v8::String::new_from_utf8(scope, text.as_bytes(), v8::NewStringType::Normal) {
+        Some(string) => string.into(),
+        None => v8::String::empty(scope).into(),
+    }
+}
+
+extern "C" fn promise_rejected(message: v8::PromiseRejectMessage<'_>) {
+    v8::callback_scope!(unsafe scope, &message);
+    let state = State::of(scope);
+    let (function, reason) = {
+        let rejections = state.rejections.borrow();
+        let Some(rejections) = rejections.as_ref() else { return };
+        match message.get_event() {
+            v8::PromiseRejectEvent::PromiseRejectWithNoHandler => {
+                (v8::Local::new(scope, &rejections.unhandled), message.get_value())
+            }
+            v8::PromiseRejectEvent::PromiseHandlerAddedAfterReject => {
+                (v8::Local::new(scope, &rejections.handled), None)
+            }
+            _ => return,
+        }
+    };
+    let undefined: v8::Local<'_, v8::Value> = v8::undefined(scope).into();
+    let promise = message.get_promise().into();
+    function.call(scope, undefined, &[reason.unwrap_or(undefined), promise]);
+}
+
+extern "C" fn wasm_from_bytes(_context: v8::Local<'_, v8::Context>, _source: v8::Local<'_, v8::String>) -> bool {
+    false
+}

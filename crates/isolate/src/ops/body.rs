@@ -1,0 +1,111 @@
+//! Bodies: chunks out with credit, chunks in on demand.
+
+use selvedge_wire::message::ResetCode;
+use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
+
+use super::{append_bytes, key, throw_type_error, uint8_array};
+use crate::instance::State;
+
+/// Most that may wait beyond the credit of a stream; a writer that ignores its credit is stopped there.
+const PENDING_MAX: i64 = 16 << 20;
+
+/// `bodyWrite(id, chunk)`: takes the chunk; returns the credit left, zero or less meaning wait for `writable`.
+pub fn write(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+    let state = State::of(scope);
+    let mut bytes = Vec::new();
+    if !append_bytes(scope, arguments.get(1), &mut bytes) {
+        return throw_type_error(scope, "A body chunk must be a string or a Uint8Array.");
+    }
+    let room = {
+        let mut streams = state.streams.borrow_mut();
+        match streams.get(key(&arguments)) {
+            Some(stream) if !stream.out_ended && stream.room() > -PENDING_MAX => {
+                if !bytes.is_empty() {
+                    stream.send_body(&bytes, false);
+                }
+                let room = stream.room();
+                stream.wants_write = room <= 0;
+                Some(room)
+            }
+            _ => None,
+        }
+    };
+    match room {
+        Some(room) => result.set_double(room as f64),
+        None => throw_type_error(scope, "The stream is closed."),
+    }
+}
+
+/// `bodyEnd(id)`: no more chunks.
+pub fn end(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+    let state = State::of(scope);
+    let key = key(&arguments);
+    if let Some(stream) = state.streams.borrow_mut().get(key).filter(|stream| !stream.out_ended) {
+        stream.send_body(&[], true);
+    }
+    state.sweep(key);
+}
+
+/// `bodyAbort(id, message)`: the body cannot be completed.
+pub fn abort(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+    let state = State::of(scope);
+    let key = key(&arguments);
+    let text = arguments.get(1).to_rust_string_lossy(scope);
+    if let Some(stream) = state.streams.borrow_mut().get(key) {
+        stream.reset(ResetCode::Exception, &text);
+    }
+    state.sweep(key);
+}
+
+/// `bodyPull(id)`: the next chunk, `null` at the end, `undefined` when none is there yet.
+pub fn pull(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+    let state = State::of(scope);
+    let key = key(&arguments);
+    let chunk = {
+        let mut streams = state.streams.borrow_mut();
+        let Some(stream) = streams.get(key) else { return result.set_null() };
+        match stream.incoming.pop_front() {
+            Some(chunk) => {
+                stream.consumed(chunk.len());
+                chunk
+            }
+            None => match &stream.broken {
+                Some(text) => {
+                    let text = text.clone();
+                    drop(streams);
+                    return throw_type_error(scope, &text);
+                }
+                None if stream.incoming_ended => {
+                    drop(streams);
+                    state.sweep(key);
+                    return result.set_null();
+                }
+                None => {
+                    stream.wants_read = true;
+                    return result.set_undefined();
+                }
+            },
+        }
+    };
+    if let Some(array) = uint8_array(scope, &chunk) {
+        result.set(array);
+    }
+}
+
+/// `bodyCancel(id)`: the rest of the incoming body is of no interest.
+pub fn cancel(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+    let state = State::of(scope);
+    let key = key(&arguments);
+    if let Some(stream) = state.streams.borrow_mut().get(key) {
+        stream.discard();
+    }
+    state.sweep(key);
+}
+
+/// `detach(view)`: detaches the buffer behind a view, as transferring it does.
+pub fn detach(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+    let Ok(view) = v8::Local::<v8::ArrayBufferView>::try_from(arguments.get(0)) else { return };
+    if let Some(buffer) = view.buffer(scope).filter(|buffer| buffer.is_detachable()) {
+        buffer.detach(None);
+    }
+}

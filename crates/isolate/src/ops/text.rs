@@ -1,0 +1,152 @@
+//! Encodings, logs, and copies of values.
+
+use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value, ValueDeserializerHelper, ValueSerializerHelper};
+
+use super::{append_utf8, throw_type_error, uint8_array};
+use crate::instance::State;
+
+/// `log(level, message)`.
+pub fn log(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+    let state = State::of(scope);
+    let level = arguments.get(0).uint32_value(scope).unwrap_or(1).min(4) as u8;
+    let text = arguments.get(1).to_rust_string_lossy(scope);
+    state.log(level, false, &text, "");
+}
+
+/// `exception(message, stack)`: something was thrown where nobody caught it.
+pub fn exception(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+    let state = State::of(scope);
+    let text = arguments.get(0).to_rust_string_lossy(scope);
+    let stack = arguments.get(1);
+    let stack = if stack.is_string() { stack.to_rust_string_lossy(scope) } else { String::new() };
+    state.log(4, true, &text, &stack);
+}
+
+/// `encodeUtf8(string)`: a new `Uint8Array`.
+pub fn encode_utf8(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+    let Ok(string) = v8::Local::<v8::String>::try_from(arguments.get(0)) else { return };
+    let mut bytes = Vec::new();
+    append_utf8(scope, string, &mut bytes);
+    if let Some(array) = uint8_array(scope, &bytes) {
+        result.set(array);
+    }
+}
+
+/// `utf8Length(string)`: bytes that `encodeUtf8` would give.
+pub fn utf8_length(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+    if let Ok(string) = v8::Local::<v8::String>::try_from(arguments.get(0)) {
+        result.set_double(string.utf8_length(scope) as f64);
+    }
+}
+
+/// `encodeInto(string, view)`: `[code units read, bytes written]`.
+pub fn encode_into(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+    let (Ok(string), Ok(view)) = (
+        v8::Local::<v8::String>::try_from(arguments.get(0)),
+        v8::Local::<v8::ArrayBufferView>::try_from(arguments.get(1)),
+    ) else {
+        return;
+    };
+    let (data, length) = (view.data(), view.byte_length());
+    let (mut read, mut written) = (0, 0);
+    if !data.is_null() && length > 0 {
+        // SAFETY: the view is alive and JavaScript does not run meanwhile.
+        let target = unsafe { std::slice::from_raw_parts_mut(data.cast(), length) };
+        let flags = v8::WriteFlags::kReplaceInvalidUtf8;
+        written = string.write_utf8_uninit_v2(scope, target, flags, Some(&mut read));
+    }
+    let pair = [v8::Number::new(scope, read as f64).into(), v8::Number::new(scope, written as f64).into()];
+    result.set(v8::Array::new_with_elements(scope, &pair).into());
+}
+
+/// The bytes of a view or buffer, while nothing else runs.
+fn bytes_of<'a>(value: v8::Local<'a, Value>) -> Option<&'a [u8]> {
+    let (data, length) = if let Ok(view) = v8::Local::<v8::ArrayBufferView>::try_from(value) {
+        (view.data() as *const u8, view.byte_length())
+    } else {
+        let buffer = v8::Local::<v8::ArrayBuffer>::try_from(value).ok()?;
+        (buffer.data().map_or(std::ptr::null(), |data| data.as_ptr() as *const u8), buffer.byte_length())
+    };
+    if data.is_null() {
+        return Some(&[]);
+    }
+    // SAFETY: the buffer is alive and JavaScript does not run meanwhile.
+    Some(unsafe { std::slice::from_raw_parts(data, length) })
+}
+
+/// `decodeUtf8(view, fatal, ignoreBOM)`.
+pub fn decode_utf8(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+    let Some(mut bytes) = bytes_of(arguments.get(0)) else {
+        return throw_type_error(scope, "decode takes an ArrayBuffer or a view of one.");
+    };
+    if !arguments.get(2).is_true() {
+        bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    }
+    if arguments.get(1).is_true() && std::str::from_utf8(bytes).is_err() {
+        return throw_type_error(scope, "The encoded data was not valid UTF-8.");
+    }
+    match v8::String::new_from_utf8(scope, bytes, v8::NewStringType::Normal) {
+        Some(string) => result.set(string.into()),
+        None => throw_type_error(scope, "The text is too long for a string."),
+    }
+}
+
+/// `decodeLatin1(view)`: one character a byte.
+pub fn decode_latin1(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+    let string = bytes_of(arguments.get(0))
+        .and_then(|bytes| v8::String::new_from_one_byte(scope, bytes, v8::NewStringType::Normal));
+    match string {
+        Some(string) => result.set(string.into()),
+        None => throw_type_error(scope, "decodeLatin1 takes an ArrayBuffer or a view of one."),
+    }
+}
+
+struct CloneDelegate;
+
+impl v8::ValueSerializerImpl for CloneDelegate {
+    fn throw_data_clone_error<'s>(&self, scope: &mut PinScope<'s, '_>, message: v8::Local<'s, v8::String>) {
+        let error = v8::Exception::error(scope, message);
+        if let Some(object) = error.to_object(scope) {
+            let key = v8::String::new(scope, "name").expect("short string");
+            let name = v8::String::new(scope, "DataCloneError").expect("short string");
+            object.set(scope, key.into(), name.into());
+        }
+        scope.throw_exception(error);
+    }
+}
+
+impl v8::ValueDeserializerImpl for CloneDelegate {}
+
+/// `structuredClone(value, transfer)`: buffers in `transfer` move instead of being copied.
+pub fn structured_clone(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+    let context = scope.get_current_context();
+    let serializer = v8::ValueSerializer::new(scope, Box::new(CloneDelegate));
+    serializer.write_header();
+    let mut moved = Vec::new();
+    if let Ok(list) = v8::Local::<v8::Array>::try_from(arguments.get(1)) {
+        for index in 0..list.length() {
+            let buffer = list.get_index(scope, index).and_then(|value| v8::Local::<v8::ArrayBuffer>::try_from(value).ok());
+            let Some(buffer) = buffer.filter(|buffer| buffer.is_detachable() && !buffer.was_detached()) else {
+                return throw_type_error(scope, "Only ArrayBuffers that are not detached can be transferred.");
+            };
+            serializer.transfer_array_buffer(index, buffer);
+            moved.push(buffer);
+        }
+    }
+    if serializer.write_value(context, arguments.get(0)) != Some(true) {
+        return;
+    }
+    let bytes = serializer.release();
+    let deserializer = v8::ValueDeserializer::new(scope, Box::new(CloneDelegate), &bytes);
+    for (index, buffer) in moved.into_iter().enumerate() {
+        let store = buffer.get_backing_store();
+        buffer.detach(None);
+        let buffer = v8::ArrayBuffer::with_backing_store(scope, &store);
+        deserializer.transfer_array_buffer(index as u32, buffer);
+    }
+    if deserializer.read_header(context) == Some(true)
+        && let Some(value) = deserializer.read_value(context)
+    {
+        result.set(value);
+    }
+}

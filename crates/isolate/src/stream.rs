@@ -1,0 +1,291 @@
+//! The state of one stream as its worker sees it, and the table of a worker's streams.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use selvedge_wire::{DATA_MAX, DONE, FIN, Kind, RecvWindow, SendWindow, frame, message};
+
+use crate::connection::Outbox;
+
+/// What a stream is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The engine asked: a request or a schedule.
+    Incoming,
+    /// The worker asked, on behalf of the incoming stream with this key.
+    Outgoing(u32),
+}
+
+/// One stream.
+#[derive(Debug)]
+pub struct Stream {
+    pub role: Role,
+    pub outbox: Rc<Outbox>,
+    pub wire_id: u32,
+    /// When an incoming stream must be done, `CLOCK_MONOTONIC` nanoseconds.
+    pub deadline_ns: u64,
+    pub subrequests: u32,
+
+    /// Body bytes that arrived and were not taken yet.
+    pub incoming: VecDeque<Box<[u8]>>,
+    pub incoming_ended: bool,
+    /// Why the peer broke off.
+    pub broken: Option<String>,
+    /// JavaScript waits for `readable`.
+    pub wants_read: bool,
+    /// JavaScript does not want the rest.
+    pub discard: bool,
+    pub recv: RecvWindow,
+
+    /// The peer wants nothing more: what the worker still writes goes nowhere.
+    canceled: bool,
+    /// The answer to an outgoing stream has begun.
+    pub head_received: bool,
+    pub head_sent: bool,
+    /// Bytes taken from JavaScript beyond the credit.
+    pending: VecDeque<u8>,
+    end_pending: bool,
+    pub out_ended: bool,
+    /// JavaScript waits for `writable`.
+    pub wants_write: bool,
+    pub send: SendWindow,
+    /// The worker has finished everything; said with the last frame.
+    pub done: bool,
+    done_sent: bool,
+}
+
+impl Stream {
+    pub fn new(role: Role, outbox: Rc<Outbox>, wire_id: u32, deadline_ns: u64, subrequests: u32) -> Self {
+        Self {
+            role,
+            outbox,
+            wire_id,
+            deadline_ns,
+            subrequests,
+            incoming: VecDeque::new(),
+            incoming_ended: false,
+            broken: None,
+            wants_read: false,
+            discard: false,
+            recv: RecvWindow::default(),
+            canceled: false,
+            head_received: false,
+            head_sent: false,
+            pending: VecDeque::new(),
+            end_pending: false,
+            out_ended: false,
+            wants_write: false,
+            send: SendWindow::default(),
+            done: false,
+            done_sent: false,
+        }
+    }
+
+    /// Sends body bytes as far as the credit goes, keeps the rest; `end` closes our half after them.
+    pub fn send_body(&mut self, bytes: &[u8], end: bool) {
+        if self.canceled {
+            self.out_ended |= end;
+            return;
+        }
+        self.end_pending |= end;
+        if !self.pending.is_empty() {
+            self.pending.extend(bytes);
+            return;
+        }
+        let now = bytes.len().min(self.send.available());
+        let (head, tail) = bytes.split_at(now);
+        self.pending.extend(tail);
+        self.send_data(head);
+    }
+
+    /// Takes note of `CREDIT` and sends what waited for it. True when JavaScript may go on writing.
+    pub fn granted(&mut self, bytes: u32) -> bool {
+        self.send.granted(bytes);
+        let now = self.pending.len().min(self.send.available());
+        if now > 0 {
+            let bytes: Vec<u8> = self.pending.drain(..now).collect();
+            self.send_data(&bytes);
+        }
+        let go_on = self.wants_write && self.pending.is_empty() && self.send.available() > 0;
+        if go_on {
+            self.wants_write = false;
+        }
+        go_on
+    }
+
+    /// Credit left for JavaScript; zero or less means wait for `writable`.
+    pub fn room(&self) -> i64 {
+        self.send.available() as i64 - self.pending.len() as i64
+    }
+
+    fn send_data(&mut self, bytes: &[u8]) {
+        self.send.sent(bytes.len());
+        let mut out = self.outbox.frames();
+        let mut rest = bytes;
+        while rest.len() > DATA_MAX {
+            let (head, tail) = rest.split_at(DATA_MAX);
+            frame::put(&mut out, Kind::Data, 0, self.wire_id, head);
+            rest = tail;
+        }
+        let end = self.end_pending && self.pending.is_empty() && !self.out_ended;
+        if end {
+            self.out_ended = true;
+        }
+        if end || !rest.is_empty() {
+            let done = self.done && self.out_ended && !self.done_sent;
+            self.done_sent |= done;
+            let flags = if end { FIN } else { 0 } | if done { DONE } else { 0 };
+            frame::put(&mut out, Kind::Data, flags, self.wire_id, rest);
+        }
+    }
+
+    /// The worker has finished with this stream.
+    pub fn finish(&mut self) {
+        self.done = true;
+        if self.out_ended && !self.done_sent {
+            self.done_sent = true;
+            if self.canceled {
+                return;
+            }
+            frame::put(&mut self.outbox.frames(), Kind::Done, DONE, self.wire_id, &[]);
+        }
+    }
+
+    /// Marks `DONE` as said, by a frame that the caller wrote itself.
+    pub fn ended_whole(&mut self, done: bool) {
+        self.head_sent = true;
+        self.out_ended = true;
+        self.done |= done;
+        self.done_sent |= done;
+    }
+
+    /// Breaks the stream off in both directions.
+    pub fn reset(&mut self, code: message::ResetCode, text: &str) {
+        if self.over() {
+            return;
+        }
+        message::put_reset(&mut self.outbox.frames(), self.wire_id, code, text);
+        self.out_ended = true;
+        self.incoming_ended = true;
+        self.done = true;
+        self.done_sent = true;
+        self.pending.clear();
+    }
+
+    /// The peer broke the stream off. The worker may go on with what `waitUntil` holds.
+    pub fn cancel(&mut self, reason: &str) {
+        self.canceled = true;
+        self.head_sent = true;
+        self.incoming.clear();
+        self.incoming_ended = true;
+        self.broken = Some(if reason.is_empty() { "The peer closed the connection.".into() } else { reason.into() });
+        self.pending.clear();
+        self.out_ended = true;
+        if self.done {
+            self.done_sent = true;
+        }
+    }
+
+    pub fn canceled(&self) -> bool {
+        self.canceled
+    }
+
+    /// Takes body bytes off the wire. An error when the peer ignored its credit.
+    pub fn received(&mut self, bytes: &[u8], fin: bool) -> Result<(), selvedge_wire::Overrun> {
+        self.recv.received(bytes.len())?;
+        if self.discard {
+            self.consumed(bytes.len());
+        } else if !bytes.is_empty() {
+            self.incoming.push_back(bytes.into());
+        }
+        self.incoming_ended |= fin;
+        Ok(())
+    }
+
+    /// Takes note that JavaScript took bytes, and lets the peer send more.
+    pub fn consumed(&mut self, bytes: usize) {
+        if let Some(credit) = self.recv.consumed(bytes).filter(|_| !self.incoming_ended) {
+            message::put_credit(&mut self.outbox.frames(), self.wire_id, credit);
+        }
+    }
+
+    /// JavaScript does not want the rest of the body.
+    pub fn discard(&mut self) {
+        self.discard = true;
+        let bytes = self.incoming.drain(..).map(|chunk| chunk.len()).sum();
+        self.consumed(bytes);
+    }
+
+    /// Nothing can happen on this stream any more.
+    pub fn over(&self) -> bool {
+        match self.role {
+            Role::Incoming => self.done_sent,
+            Role::Outgoing(_) => self.out_ended && (self.incoming_ended && self.incoming.is_empty() || self.discard),
+        }
+    }
+}
+
+/// A worker's streams by key. A key is a small integer for JavaScript; it is not used again soon after its
+/// stream ended, so that a late call on it misses instead of hitting a stranger.
+#[derive(Debug, Default)]
+pub struct Streams {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    live: usize,
+}
+
+#[derive(Debug)]
+struct Slot {
+    generation: u32,
+    stream: Option<Stream>,
+}
+
+const INDEX_BITS: u32 = 16;
+const GENERATION_MASK: u32 = (1 << 14) - 1;
+
+impl Streams {
+    /// Adds a stream; `None` when 65,536 are open.
+    pub fn insert(&mut self, stream: Stream) -> Option<u32> {
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None if self.slots.len() < 1 << INDEX_BITS => {
+                self.slots.push(Slot { generation: 1, stream: None });
+                self.slots.len() as u32 - 1
+            }
+            None => return None,
+        };
+        let slot = &mut self.slots[index as usize];
+        slot.stream = Some(stream);
+        self.live += 1;
+        Some(slot.generation << INDEX_BITS | index)
+    }
+
+    pub fn get(&mut self, key: u32) -> Option<&mut Stream> {
+        let slot = self.slots.get_mut((key & ((1 << INDEX_BITS) - 1)) as usize)?;
+        if slot.generation == key >> INDEX_BITS { slot.stream.as_mut() } else { None }
+    }
+
+    pub fn remove(&mut self, key: u32) -> Option<Stream> {
+        self.get(key)?;
+        let index = key & ((1 << INDEX_BITS) - 1);
+        let slot = &mut self.slots[index as usize];
+        // Never 0, so that no key is 0.
+        slot.generation = slot.generation % GENERATION_MASK + 1;
+        self.free.push(index);
+        self.live -= 1;
+        slot.stream.take()
+    }
+
+    pub fn len(&self) -> usize {
+        self.live
+    }
+
+    /// Keys of all streams for which `wanted` holds.
+    pub fn keys(&self, wanted: impl Fn(&Stream) -> bool) -> Vec<u32> {
+        let slots = self.slots.iter().enumerate();
+        slots
+            .filter(|(_, slot)| slot.stream.as_ref().is_some_and(&wanted))
+            .map(|(index, slot)| slot.generation << INDEX_BITS | index as u32)
+            .collect()
+    }
+}

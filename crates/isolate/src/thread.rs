@@ -1,0 +1,631 @@
+//! The event loop of one isolate thread.
+//!
+//! Each round: wait; take new connections; read what has arrived and dispatch all of it; fire timers; write
+//! each connection once. A **turn** is one event delivered to one worker's JavaScript with the microtasks that
+//! follow; the status page shows which turn runs.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustix::event::epoll;
+use rustix::time::{ClockId, Timespec, clock_gettime};
+use selvedge_wire::message::{self, Call, Head, ResetCode};
+use selvedge_wire::page::ThreadSlot;
+use selvedge_wire::{Frame, Kind, WireError, frame};
+
+use crate::connection::{Connection, IdMap, Place, Read};
+use crate::instance::{Event, Instance, Phase};
+use crate::snapshot::Snapshot;
+use crate::stream::Role;
+
+/// How often deadlines are looked at while streams are open, nanoseconds.
+const TICK_NS: u64 = 50_000_000;
+/// A turn longer than this is charged by the CPU clock instead of the wall clock, nanoseconds.
+const LONG_TURN_NS: u64 = 1_000_000;
+/// The event loop's own descriptor among the connections' indices.
+const WAKE: u64 = u64::MAX;
+/// Isolates of one thread; V8 itself has no limit.
+const INSTANCES_MAX: usize = 10_000;
+
+/// What a thread shares with the first thread, which watches over it.
+#[derive(Default)]
+pub struct Watched {
+    /// CPU nanoseconds that the running turn may use.
+    pub budget_ns: AtomicU64,
+    /// The thread's CPU clock, a `clockid_t`; 0 until it runs.
+    pub cpu_clock: AtomicU64,
+    /// To stop an instance's JavaScript from outside.
+    pub handles: Mutex<HashMap<u32, v8::IsolateHandle>>,
+}
+
+/// What a thread needs to start.
+pub struct Setup {
+    pub snapshot: Snapshot,
+    pub platform: v8::SharedRef<v8::Platform>,
+    pub slot: &'static ThreadSlot,
+    pub watched: Arc<Watched>,
+    pub connections: Receiver<OwnedFd>,
+    /// Readable when a connection was sent.
+    pub wake: OwnedFd,
+    pub confinement: Arc<str>,
+}
+
+struct Thread {
+    setup: Setup,
+    epoll: OwnedFd,
+    connections: Vec<Option<Connection>>,
+    instances: IdMap<Instance>,
+    /// The instance whose isolate is current.
+    entered: Option<u32>,
+    timers: BinaryHeap<Reverse<(u64, u32, u32)>>,
+    /// Instances with turns since V8's own tasks were last run.
+    touched: Vec<u32>,
+    round_ns: u64,
+    unix_ms: f64,
+    cpu_mark_ns: u64,
+    next_tick_ns: u64,
+    last_pump_ns: u64,
+}
+
+/// Runs the loop until the process ends.
+pub fn run(setup: Setup) -> rustix::io::Result<()> {
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    epoll::add(&epoll, &setup.wake, epoll::EventData::new_u64(WAKE), epoll::EventFlags::IN)?;
+    let mut clock = 0;
+    // SAFETY: asks for the clock of the calling thread.
+    if unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &mut clock) } == 0 {
+        setup.watched.cpu_clock.store(u64::from(clock as u32), Ordering::Release);
+    }
+    let mut thread = Thread {
+        setup,
+        epoll,
+        connections: Vec::new(),
+        instances: IdMap::default(),
+        entered: None,
+        timers: BinaryHeap::new(),
+        touched: Vec::new(),
+        round_ns: 0,
+        unix_ms: 0.0,
+        cpu_mark_ns: 0,
+        next_tick_ns: 0,
+        last_pump_ns: 0,
+    };
+    let mut events = Vec::with_capacity(64);
+    loop {
+        thread.round(&mut events)?;
+    }
+}
+
+/// `CLOCK_MONOTONIC`, nanoseconds.
+pub fn monotonic_ns() -> u64 {
+    nanoseconds(clock_gettime(ClockId::Monotonic))
+}
+
+fn nanoseconds(time: Timespec) -> u64 {
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+impl Thread {
+    fn round(&mut self, events: &mut Vec<epoll::Event>) -> rustix::io::Result<()> {
+        events.clear();
+        let timeout = self.timeout();
+        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+        self.round_ns = monotonic_ns();
+        self.unix_ms = (nanoseconds(clock_gettime(ClockId::Realtime)) / 1_000_000) as f64;
+        self.cpu_mark_ns = nanoseconds(clock_gettime(ClockId::ThreadCPUTime));
+        for event in events.iter() {
+            match event.data.u64() {
+                WAKE => self.accept(),
+                index => self.serve(index as usize, event.flags),
+            }
+        }
+        self.fire_timers();
+        if self.round_ns >= self.next_tick_ns {
+            self.next_tick_ns = self.round_ns + TICK_NS;
+            self.tick();
+        }
+        self.pump();
+        self.leave();
+        for index in 0..self.connections.len() {
+            self.flush(index);
+        }
+        Ok(())
+    }
+
+    /// Until the next timer or tick; no limit where nothing is due.
+    fn timeout(&self) -> Option<Timespec> {
+        let busy = self.instances.values().any(|instance| {
+            !matches!(instance.phase, Phase::Ready) || instance.unloading || instance.state().streams.borrow().len() > 0
+        });
+        let tick = (busy || !self.touched.is_empty()).then_some(self.next_tick_ns);
+        let timer = self.timers.peek().map(|Reverse((due, ..))| *due);
+        let due = tick.into_iter().chain(timer).min()?;
+        let wait = due.saturating_sub(monotonic_ns());
+        Some(Timespec { tv_sec: (wait / 1_000_000_000) as i64, tv_nsec: (wait % 1_000_000_000) as i64 })
+    }
+
+    fn accept(&mut self) {
+        let mut counter = [0; 8];
+        let _ = rustix::io::read(&self.setup.wake, &mut counter);
+        while let Ok(fd) = self.setup.connections.try_recv() {
+            let free = self.connections.iter().position(Option::is_none);
+            let index = free.unwrap_or_else(|| {
+                self.connections.push(None);
+                self.connections.len() - 1
+            });
+            let data = epoll::EventData::new_u64(index as u64);
+            if epoll::add(&self.epoll, &fd, data, epoll::EventFlags::IN).is_ok() {
+                let connection = Connection::new(fd, index);
+                message::put_hello(&mut connection.outbox.frames(), &self.setup.confinement);
+                self.connections[index] = Some(connection);
+            }
+        }
+    }
+
+    /// Reads from a connection and dispatches every whole frame.
+    fn serve(&mut self, index: usize, flags: epoll::EventFlags) {
+        if flags.contains(epoll::EventFlags::OUT) {
+            self.flush(index);
+        }
+        if flags == epoll::EventFlags::OUT {
+            return;
+        }
+        let Some(connection) = self.connections.get_mut(index).and_then(Option::as_mut) else { return };
+        let closed = matches!(connection.read(), Read::Closed);
+        let mut inbox = connection.take_inbox();
+        let mut broken = closed;
+        loop {
+            match inbox.next() {
+                Ok(Some(frame)) => {
+                    if self.dispatch(index, &frame).is_err() {
+                        broken = true;
+                        break;
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    broken = true;
+                    break;
+                }
+            }
+        }
+        if let Some(connection) = self.connections[index].as_mut() {
+            connection.return_inbox(inbox);
+        }
+        if broken {
+            self.close(index);
+        }
+    }
+
+    fn dispatch(&mut self, index: usize, frame: &Frame<'_>) -> Result<(), WireError> {
+        match frame.kind {
+            Kind::Open => self.open(index, frame),
+            Kind::Data => self.data(index, frame),
+            Kind::Credit => {
+                let bytes = message::decode_number(frame.payload)?;
+                if let Some(place) = self.place(index, frame.stream) {
+                    self.credit(place, bytes);
+                }
+                Ok(())
+            }
+            Kind::Head => {
+                let head = Head::decode(frame.payload)?;
+                if let Some(place) = self.place(index, frame.stream) {
+                    self.head(place, head, frame.fin());
+                }
+                Ok(())
+            }
+            Kind::Reset => {
+                let (code, text) = message::decode_reset(frame.payload)?;
+                if let Some(place) = self.place(index, frame.stream) {
+                    self.reset(place, code, text);
+                }
+                Ok(())
+            }
+            Kind::Unload => {
+                let id = message::decode_number(frame.payload)?;
+                if let Some(instance) = self.instances.get_mut(&id) {
+                    instance.unloading = true;
+                    self.unload_if_idle(id);
+                }
+                Ok(())
+            }
+            Kind::Hello => message::decode_hello(frame.payload).map(|_| ()),
+            Kind::Ping => {
+                if let Some(connection) = &self.connections[index] {
+                    frame::put(&mut connection.outbox.frames(), Kind::Pong, 0, 0, frame.payload);
+                }
+                Ok(())
+            }
+            Kind::Pong => Ok(()),
+            Kind::Done | Kind::Log | Kind::Gone => Err(WireError::Payload("engine")),
+        }
+    }
+
+    fn place(&self, index: usize, stream: u32) -> Option<Place> {
+        self.connections[index].as_ref()?.streams.get(&stream).copied()
+    }
+
+    fn open(&mut self, index: usize, frame: &Frame<'_>) -> Result<(), WireError> {
+        let Some(connection) = self.connections[index].as_mut() else { return Ok(()) };
+        let outbox = connection.outbox.clone();
+        let refuse = |code, text| message::put_reset(&mut outbox.frames(), frame.stream, code, text);
+        match Call::decode(frame.payload)? {
+            Call::Load(load) => {
+                if self.instances.contains_key(&load.instance) || self.instances.len() >= INSTANCES_MAX {
+                    refuse(ResetCode::Protocol, "no room for this instance");
+                    return Ok(());
+                }
+                connection.streams.insert(frame.stream, Place { instance: load.instance, key: 0 });
+                self.leave();
+                let instance = Instance::new(&self.setup.snapshot, &load, frame.stream, outbox, monotonic_ns());
+                self.handles().insert(load.instance, instance.handle());
+                self.instances.insert(load.instance, instance);
+                self.setup.slot.isolates.store(self.instances.len() as u32, Ordering::Relaxed);
+            }
+            Call::Fetch(fetch) => {
+                let Some(instance) = self.instances.get(&fetch.instance).filter(|i| matches!(i.phase, Phase::Ready))
+                else {
+                    refuse(ResetCode::UnknownInstance, "");
+                    return Ok(());
+                };
+                instance.state().now_ns.set(self.round_ns);
+                let Some(key) = instance.open(outbox, frame.stream, fetch.wall_ms, frame.fin()) else {
+                    message::put_reset(
+                        &mut connection.outbox.frames(),
+                        frame.stream,
+                        ResetCode::Bystander,
+                        "too many streams",
+                    );
+                    return Ok(());
+                };
+                self.turn(fetch.instance, &Event::Fetch { key, fetch: &fetch, has_body: !frame.fin() });
+                self.keep(index, frame.stream, Place { instance: fetch.instance, key });
+            }
+            Call::Scheduled(scheduled) => {
+                let Some(instance) = self.instances.get(&scheduled.instance) else {
+                    refuse(ResetCode::UnknownInstance, "");
+                    return Ok(());
+                };
+                instance.state().now_ns.set(self.round_ns);
+                let Some(key) = instance.open(outbox, frame.stream, scheduled.wall_ms, true) else { return Ok(()) };
+                self.turn(scheduled.instance, &Event::Scheduled { key, scheduled: &scheduled });
+                self.keep(index, frame.stream, Place { instance: scheduled.instance, key });
+            }
+            Call::Subrequest(_) => return Err(WireError::Payload("engine")),
+        }
+        Ok(())
+    }
+
+    /// Remembers a stream that outlives the turn that opened it.
+    fn keep(&mut self, index: usize, wire_id: u32, place: Place) {
+        let alive = self
+            .instances
+            .get(&place.instance)
+            .is_some_and(|instance| instance.state().streams.borrow_mut().get(place.key).is_some());
+        if alive && let Some(connection) = self.connections[index].as_mut() {
+            connection.streams.insert(wire_id, place);
+        }
+    }
+
+    fn data(&mut self, index: usize, frame: &Frame<'_>) -> Result<(), WireError> {
+        let Some(place) = self.place(index, frame.stream) else { return Ok(()) };
+        let Some(instance) = self.instances.get_mut(&place.instance) else { return Ok(()) };
+        if place.key == 0 {
+            let Phase::Receiving { received, .. } = &mut instance.phase else { return Ok(()) };
+            received.extend_from_slice(frame.payload);
+            if !frame.payload.is_empty()
+                && let Some(connection) = &self.connections[index]
+            {
+                message::put_credit(&mut connection.outbox.frames(), frame.stream, frame.payload.len() as u32);
+            }
+            if frame.fin() {
+                if let Some(connection) = self.connections[index].as_mut() {
+                    connection.streams.remove(&frame.stream);
+                }
+                self.guarded(place.instance, |instance| instance.load(monotonic_ns()));
+            }
+            return Ok(());
+        }
+        let readable = {
+            let mut streams = instance.state().streams.borrow_mut();
+            let Some(stream) = streams.get(place.key) else { return Ok(()) };
+            if stream.received(frame.payload, frame.fin()).is_err() {
+                return Err(WireError::Payload("DATA"));
+            }
+            std::mem::take(&mut stream.wants_read)
+        };
+        if readable {
+            self.turn(place.instance, &Event::Readable(place.key));
+        }
+        Ok(())
+    }
+
+    fn credit(&mut self, place: Place, bytes: u32) {
+        let Some(instance) = self.instances.get(&place.instance) else { return };
+        let writable = match instance.state().streams.borrow_mut().get(place.key) {
+            Some(stream) => stream.granted(bytes),
+            None => return,
+        };
+        instance.state().sweep(place.key);
+        if writable {
+            self.turn(place.instance, &Event::Writable(place.key));
+        } else {
+            self.settle_turn(place.instance);
+        }
+    }
+
+    fn head(&mut self, place: Place, head: Head<'_>, fin: bool) {
+        let Some(instance) = self.instances.get(&place.instance) else { return };
+        match instance.state().streams.borrow_mut().get(place.key) {
+            Some(stream) if !stream.head_received => {
+                stream.head_received = true;
+                stream.incoming_ended |= fin;
+            }
+            _ => return,
+        }
+        self.turn(place.instance, &Event::Response { key: place.key, head });
+    }
+
+    fn reset(&mut self, place: Place, code: ResetCode, text: &str) {
+        let Some(instance) = self.instances.get(&place.instance) else { return };
+        let (role, answered, wants_read) = {
+            let mut streams = instance.state().streams.borrow_mut();
+            let Some(stream) = streams.get(place.key) else { return };
+            stream.cancel(text);
+            (stream.role, stream.head_received, std::mem::take(&mut stream.wants_read))
+        };
+        match role {
+            Role::Incoming => {
+                let reason = if text.is_empty() { "The client closed the connection." } else { text };
+                self.turn(place.instance, &Event::Aborted { key: place.key, reason });
+            }
+            Role::Outgoing(_) if !answered => {
+                self.turn(place.instance, &Event::Failed { key: place.key, code, message: text });
+            }
+            Role::Outgoing(_) if wants_read => self.turn(place.instance, &Event::Readable(place.key)),
+            Role::Outgoing(_) => {}
+        }
+    }
+
+    /// One event, delivered to one worker.
+    fn turn(&mut self, id: u32, event: &Event<'_>) {
+        self.guarded(id, |instance| instance.deliver(event));
+    }
+
+    /// Runs JavaScript of one worker under the watchdog's eye, and sees to what it left.
+    fn guarded(&mut self, id: u32, run: impl FnOnce(&mut Instance)) {
+        self.enter(id);
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let slot = self.setup.slot;
+        let began = monotonic_ns();
+        let state = instance.state();
+        state.now_ns.set(began);
+        state.now_ms.set(self.unix_ms);
+        self.setup.watched.budget_ns.store(state.cpu.budget_ns(), Ordering::Relaxed);
+        slot.turn_began_ns.store(began, Ordering::Relaxed);
+        slot.instance.store(id, Ordering::Release);
+
+        run(instance);
+
+        let used = monotonic_ns() - began;
+        slot.instance.store(0, Ordering::Release);
+        let stopped = slot.stop_asked_ns.swap(0, Ordering::AcqRel) != 0;
+        let used = if used < LONG_TURN_NS { used } else { used.min(self.cpu_since_mark()) };
+        let Some(instance) = self.instances.get(&id) else { return };
+        let state = instance.state();
+        state.cpu.charge(used);
+        let current = state.current.replace(0);
+        if state.out_of_memory.get() {
+            self.condemn(id, current, ResetCode::MemoryExceeded);
+        } else if stopped {
+            self.condemn(id, current, ResetCode::CpuExceeded);
+        } else {
+            self.settle_turn(id);
+        }
+    }
+
+    fn cpu_since_mark(&mut self) -> u64 {
+        let now = nanoseconds(clock_gettime(ClockId::ThreadCPUTime));
+        now - std::mem::replace(&mut self.cpu_mark_ns, now)
+    }
+
+    /// Carries out what a turn left behind: timers, opened streams, ended streams.
+    fn settle_turn(&mut self, id: u32) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        if self.touched.last() != Some(&id) && !self.touched.contains(&id) {
+            self.touched.push(id);
+        }
+        let state = instance.state();
+        for (due, token) in state.started_timers.borrow_mut().drain(..) {
+            self.timers.push(Reverse((due, id, token)));
+        }
+        for (outbox, wire_id, key) in state.opened.borrow_mut().drain(..) {
+            if let Some(connection) = self.connections.get_mut(outbox.connection).and_then(Option::as_mut)
+                && Rc::ptr_eq(&connection.outbox, &outbox)
+            {
+                connection.streams.insert(wire_id, Place { instance: id, key });
+            }
+        }
+        loop {
+            let Some(key) = state.ended.borrow_mut().pop() else { break };
+            let Some(stream) = state.streams.borrow_mut().remove(key) else { continue };
+            if let Some(connection) = self.connections.get_mut(stream.outbox.connection).and_then(Option::as_mut)
+                && Rc::ptr_eq(&connection.outbox, &stream.outbox)
+            {
+                connection.streams.remove(&stream.wire_id);
+            }
+            if stream.role == Role::Incoming {
+                state.request_over(key);
+            } else {
+                state.subrequests_open.set(state.subrequests_open.get() - 1);
+            }
+        }
+        if instance.unloading {
+            self.unload_if_idle(id);
+        }
+    }
+
+    fn condemn(&mut self, id: u32, offender: u32, code: ResetCode) {
+        self.leave();
+        let Some(mut instance) = self.instances.remove(&id) else { return };
+        instance.condemn(offender, code, "");
+        self.forget(id, instance);
+    }
+
+    fn forget(&mut self, id: u32, instance: Instance) {
+        self.leave();
+        drop(instance);
+        self.handles().remove(&id);
+        for connection in self.connections.iter_mut().flatten() {
+            connection.streams.retain(|_, place| place.instance != id);
+        }
+        self.touched.retain(|touched| *touched != id);
+        self.setup.slot.isolates.store(self.instances.len() as u32, Ordering::Relaxed);
+    }
+
+    fn unload_if_idle(&mut self, id: u32) {
+        let idle = self.instances.get(&id).is_some_and(|instance| instance.state().streams.borrow().len() == 0);
+        if idle && let Some(instance) = self.instances.remove(&id) {
+            self.forget(id, instance);
+        }
+    }
+
+    fn handles(&self) -> std::sync::MutexGuard<'_, HashMap<u32, v8::IsolateHandle>> {
+        self.setup.watched.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn enter(&mut self, id: u32) {
+        if self.entered == Some(id) {
+            return;
+        }
+        self.leave();
+        if let Some(instance) = self.instances.get(&id) {
+            instance.enter();
+            self.entered = Some(id);
+        }
+    }
+
+    fn leave(&mut self) {
+        if let Some(instance) = self.entered.take().and_then(|id| self.instances.get(&id)) {
+            instance.exit();
+        }
+    }
+
+    fn fire_timers(&mut self) {
+        while let Some(Reverse((due, id, token))) = self.timers.peek().copied() {
+            if due > self.round_ns {
+                break;
+            }
+            self.timers.pop();
+            let Some(instance) = self.instances.get(&id) else { continue };
+            let Some(timer) = instance.state().take_due(token) else { continue };
+            if let Some(interval) = timer.interval_ns {
+                self.timers.push(Reverse((self.round_ns + interval, id, token)));
+            }
+            self.turn(id, &Event::Timer { token, request: timer.request });
+        }
+    }
+
+    /// Deadlines, evaluations that wait, memory.
+    fn tick(&mut self) {
+        let ids: Vec<u32> = self.instances.keys().copied().collect();
+        for id in ids {
+            let Some(instance) = self.instances.get_mut(&id) else { continue };
+            if let Phase::Evaluating { .. } = instance.phase {
+                let now = self.round_ns;
+                self.guarded(id, |instance| instance.settle(now));
+                continue;
+            }
+            let now = self.round_ns;
+            let late = instance.state().streams.borrow().keys(|stream| stream.deadline_ns <= now);
+            for key in late {
+                if let Some(instance) = self.instances.get(&id) {
+                    let mut streams = instance.state().streams.borrow_mut();
+                    if let Some(stream) = streams.get(key) {
+                        stream.reset(ResetCode::Timeout, "");
+                        stream.cancel("The request took longer than its limit allows.");
+                    }
+                }
+                self.turn(id, &Event::Aborted { key, reason: "The request took longer than its limit allows." });
+                if let Some(instance) = self.instances.get(&id) {
+                    instance.state().ended.borrow_mut().push(key);
+                }
+                self.settle_turn(id);
+            }
+            self.check_memory(id);
+        }
+    }
+
+    /// Heap and buffers together; each alone is limited by V8 and the allocator.
+    fn check_memory(&mut self, id: u32) {
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        if !instance.state().buffers.half_used() {
+            return;
+        }
+        self.enter(id);
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        if instance.memory() > instance.state().buffers.limit() + (instance.state().buffers.limit() >> 3) {
+            let offender = instance.state().streams.borrow().keys(|stream| stream.role == Role::Incoming);
+            self.condemn(id, offender.first().copied().unwrap_or(0), ResetCode::MemoryExceeded);
+        }
+    }
+
+    /// Lets V8 do what it posted for its own threads: steps of garbage collection, compiled code to install.
+    fn pump(&mut self) {
+        const PUMP_NS: u64 = 2_000_000;
+        if self.touched.is_empty() || self.round_ns < self.last_pump_ns + PUMP_NS {
+            return;
+        }
+        self.last_pump_ns = self.round_ns;
+        for id in std::mem::take(&mut self.touched) {
+            self.enter(id);
+            if let Some(instance) = self.instances.get_mut(&id) {
+                instance.pump(&self.setup.platform);
+            }
+        }
+    }
+
+    fn flush(&mut self, index: usize) {
+        let Some(connection) = self.connections[index].as_mut() else { return };
+        if connection.outbox.backlog() == 0 && !connection.blocked {
+            return;
+        }
+        let was_blocked = connection.blocked;
+        if !connection.flush() {
+            self.close(index);
+            return;
+        }
+        if connection.blocked != was_blocked {
+            let mut flags = epoll::EventFlags::IN;
+            flags.set(epoll::EventFlags::OUT, connection.blocked);
+            let data = epoll::EventData::new_u64(index as u64);
+            let _ = epoll::modify(&self.epoll, connection.fd(), data, flags);
+        }
+    }
+
+    /// The edge thread is gone: so are its requests.
+    fn close(&mut self, index: usize) {
+        let Some(mut connection) = self.connections[index].take() else { return };
+        connection.close();
+        let _ = epoll::delete(&self.epoll, connection.fd());
+        for (_, place) in std::mem::take(&mut connection.streams) {
+            if place.key == 0 {
+                self.leave();
+                if let Some(instance) = self.instances.remove(&place.instance) {
+                    self.forget(place.instance, instance);
+                }
+            } else {
+                self.reset(place, ResetCode::Canceled, "");
+            }
+        }
+    }
+}
