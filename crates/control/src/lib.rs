@@ -1,1 +1,25 @@
-//!
+//! The control plane's REST API: what is deployed, and how it changes. `docs/api.md` describes it.
+
+mod auth;
+pub mod control;
+mod deployments;
+mod error;
+mod extract;
+mod logs;
+mod metadata;
+mod router;
+mod routes;
+pub mod sandbox;
+mod scripts;
+mod secrets;
+pub mod settings;
+mod source_map;
+mod stack;
+mod status;
+mod upload;
+mod versions;
+
+pub use control::Control;
+pub use router::{calls, router};
+pub use sandbox::Sandbox;
+pub use settings::{PublicUrl, Settings};

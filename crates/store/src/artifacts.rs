@@ -152,7 +152,7 @@ mod tests {
         let artifacts = Artifacts::open(dir.path()).unwrap();
         assert!(!dir.path().join(".abc.1").exists());
         let name = artifacts.put(&artifact()).unwrap();
-        assert_eq!(artifacts.list().unwrap(), [name.clone()]);
+        assert_eq!(artifacts.list().unwrap(), std::slice::from_ref(&name));
         assert_eq!(Artifacts::digest(&artifact()), name);
     }
 

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use selvedge_model::{RoutePattern, ScriptName, VersionId};
 
 use crate::artifacts::ArtifactsError;
+use crate::version::BINDINGS_MAX;
 
 /// The failure of one call to the store. None of the messages holds a secret.
 #[derive(Debug, thiserror::Error)]
@@ -89,6 +90,9 @@ pub enum StoreError {
     /// A change of the deployed version is ambiguous while several are deployed.
     #[error("script {0} has its traffic split between versions; deploy one of them to 100 % first")]
     SplitDeployment(ScriptName),
+    /// One version has as many bindings as it may have.
+    #[error("script {0} has {BINDINGS_MAX} bindings already, the most that are allowed")]
+    TooManyBindings(ScriptName),
     /// There is no earlier deployment.
     #[error("script {0} has no earlier deployment to roll back to")]
     NothingToRollBack(ScriptName),
@@ -111,6 +115,7 @@ impl StoreError {
             Self::BadShares(_) => "invalid_percentages",
             Self::NotDeployed(_) => "not_deployed",
             Self::SplitDeployment(_) => "split_deployment",
+            Self::TooManyBindings(_) => "too_many_bindings",
             Self::NothingToRollBack(_) => "nothing_to_roll_back",
         }
     }

@@ -28,8 +28,8 @@ impl Store {
     /// copy to all traffic. A plain binding of that name gives way. Returns the new version.
     ///
     /// # Errors
-    /// [`StoreError::ScriptNotFound`], [`StoreError::NotDeployed`], [`StoreError::SplitDeployment`], for a
-    /// removal [`StoreError::SecretNotFound`], or the database fails.
+    /// [`StoreError::ScriptNotFound`], [`StoreError::NotDeployed`], [`StoreError::SplitDeployment`],
+    /// [`StoreError::TooManyBindings`], for a removal [`StoreError::SecretNotFound`], or the database fails.
     pub fn change_secret(
         &self,
         artifacts: &Artifacts,
@@ -61,6 +61,9 @@ impl Store {
             )?;
             if let Some(sealed) = &sealed {
                 insert(tx, &id, name, sealed)?;
+            }
+            if version::count_bindings(tx, &id)? > version::BINDINGS_MAX {
+                return Err(StoreError::TooManyBindings(script.clone()));
             }
             deployment::insert(tx, row, &[deployment::VersionShare::all(id.clone())], &message)?;
             Ok((id, retention::prune(tx, row)?))

@@ -14,6 +14,9 @@ use crate::deployment::{self, VersionShare};
 use crate::store::{json, now_ms, parse};
 use crate::{Artifacts, Store, StoreError, retention, route, script, secret};
 
+/// Bindings of one version, secrets included.
+pub const BINDINGS_MAX: usize = 256;
+
 /// A version to be recorded.
 #[derive(Clone, Debug)]
 pub struct NewVersion {
@@ -276,6 +279,13 @@ pub(crate) fn copy(
         (id.as_str(), json(&bindings)?, message, now_ms(), from.as_str()),
     )?;
     Ok(id)
+}
+
+/// How many bindings a version has, secrets included.
+pub(crate) fn count_bindings(db: &Connection, version: &VersionId) -> Result<usize, StoreError> {
+    let mut query = db.prepare_cached(&format!("{SELECT} WHERE id = ?1"))?;
+    let mut rows = query.query([version.as_str()])?;
+    rows.next()?.map_or(Ok(0), |row| Ok(record(db, row)?.bindings.len()))
 }
 
 fn record(db: &Connection, row: &Row<'_>) -> Result<VersionRecord, StoreError> {
