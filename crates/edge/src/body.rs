@@ -1,0 +1,76 @@
+//! The body of a response on its way to the client.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use selvedge_engine::EngineError;
+
+use crate::exchange::Exchange;
+
+pin_project! {
+    /// A worker's body or one of the edge's own. It carries the request's [`Exchange`], which thereby ends
+    /// when the last byte was handed over or the client left.
+    pub(crate) struct EdgeBody<B> {
+        #[pin]
+        content: Content<B>,
+        exchange: Exchange,
+    }
+}
+
+pin_project! {
+    #[project = ContentProjection]
+    enum Content<B> {
+        Worker { #[pin] body: B },
+        Text { text: Option<Bytes> },
+    }
+}
+
+impl<B> EdgeBody<B> {
+    pub(crate) fn worker(body: B, exchange: Exchange) -> Self {
+        Self { content: Content::Worker { body }, exchange }
+    }
+
+    pub(crate) fn text(text: Bytes, exchange: Exchange) -> Self {
+        let text = (!text.is_empty()).then_some(text);
+        Self { content: Content::Text { text }, exchange }
+    }
+}
+
+impl<B: Body<Data = Bytes, Error = EngineError>> Body for EdgeBody<B> {
+    type Data = Bytes;
+    type Error = EngineError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, EngineError>>> {
+        let this = self.project();
+        let (frame, last) = match this.content.project() {
+            ContentProjection::Text { text } => (text.take().map(|text| Ok(Frame::data(text))), true),
+            ContentProjection::Worker { mut body } => {
+                let frame = ready!(body.as_mut().poll_frame(cx));
+                let last = body.is_end_stream();
+                (frame, last)
+            }
+        };
+        this.exchange.body_frame(frame.as_ref(), last);
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.content {
+            Content::Worker { body } => body.is_end_stream(),
+            Content::Text { text } => text.is_none(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Worker { body } => body.size_hint(),
+            Content::Text { text } => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Settings of the edge.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use http::HeaderValue;
+use selvedge_telemetry::AccessLogConfig;
+use serde::{Deserialize, Serialize};
+
+/// How the edge listens and what it allows its clients.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EdgeConfig {
+    /// Addresses for cleartext HTTP/1.1 and HTTP/2 (prior knowledge). Port 0 takes any free one.
+    pub listen: Vec<SocketAddr>,
+    /// Serving threads; 0 means one per core.
+    pub threads: usize,
+    /// From a new connection, or a request's first byte, to the end of the request's head, milliseconds.
+    pub header_timeout_ms: u64,
+    /// Between two requests of a connection, milliseconds.
+    pub idle_timeout_ms: u64,
+    /// Without one byte of an unfinished request body arriving, or of a response being taken, milliseconds.
+    pub stall_timeout_ms: u64,
+    /// The head of a request, bytes.
+    pub max_header_bytes: usize,
+    /// Header fields of a request.
+    pub max_headers: usize,
+    /// Path and query of a request, bytes.
+    pub max_uri_bytes: usize,
+    /// Open connections; fewer where the limit of open files is lower.
+    pub max_connections: usize,
+    /// What HTTP/2 connections may do.
+    pub http2: Http2Config,
+    /// Domains under which every script has a name: `<script>.<domain>`.
+    pub base_domains: Vec<String>,
+    /// Takes an `x-request-id` that the client sent. Only for use behind a proxy that sets it.
+    pub trust_request_id: bool,
+    /// Value of the `server` header; none is sent without one.
+    pub server_header: Option<String>,
+    /// One line per request.
+    pub access_log: AccessLogConfig,
+    /// For requests in flight at shutdown, milliseconds.
+    pub shutdown_grace_ms: u64,
+}
+
+impl Default for EdgeConfig {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
+            threads: 0,
+            header_timeout_ms: 10_000,
+            idle_timeout_ms: 75_000,
+            stall_timeout_ms: 30_000,
+            max_header_bytes: 32 * 1024,
+            max_headers: 100,
+            max_uri_bytes: 8 * 1024,
+            max_connections: 20_000,
+            http2: Http2Config::default(),
+            base_domains: vec!["localhost".into()],
+            trust_request_id: false,
+            server_header: None,
+            access_log: AccessLogConfig::default(),
+            shutdown_grace_ms: 10_000,
+        }
+    }
+}
+
+/// What an HTTP/2 connection may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http2Config {
+    /// Requests at a time.
+    pub max_streams: u32,
+    /// Streams that the client reset before they were looked at; one more ends the connection.
+    pub max_pending_resets: usize,
+    /// Streams that the server had to reset for protocol errors; one more ends the connection.
+    pub max_error_resets: usize,
+    /// Between pings to a quiet client, milliseconds; 0 sends none.
+    pub ping_interval_ms: u64,
+    /// For the answer to a ping, milliseconds.
+    pub ping_timeout_ms: u64,
+}
+
+impl Default for Http2Config {
+    fn default() -> Self {
+        Self {
+            max_streams: 128,
+            max_pending_resets: 20,
+            max_error_resets: 128,
+            ping_interval_ms: 30_000,
+            ping_timeout_ms: 10_000,
+        }
+    }
+}
+
+impl EdgeConfig {
+    /// What is wrong with these settings, in words.
+    pub(crate) fn problem(&self) -> Option<String> {
+        let refuse = |text: &str| Some(text.to_owned());
+        if self.listen.is_empty() {
+            return refuse("listen: name at least one address, such as \"127.0.0.1:8080\"");
+        }
+        if self.header_timeout_ms == 0 || self.idle_timeout_ms == 0 || self.stall_timeout_ms == 0 {
+            return refuse(
+                "timeouts must be at least 1 ms; without them one client can hold a connection forever",
+            );
+        }
+        if !(1024..=1 << 20).contains(&self.max_header_bytes) {
+            return refuse("max_header_bytes must be between 1024 and 1048576");
+        }
+        if !(1..=10_000).contains(&self.max_headers) {
+            return refuse("max_headers must be between 1 and 10000");
+        }
+        if self.max_connections == 0 {
+            return refuse("max_connections must be at least 1");
+        }
+        self.server_header
+            .as_ref()
+            .and_then(|value| HeaderValue::from_str(value).is_err().then_some(value))
+            .map(|value| format!("server_header {value:?} is no valid header value"))
+    }
+
+    pub(crate) fn header_timeout(&self) -> Duration {
+        Duration::from_millis(self.header_timeout_ms)
+    }
+
+    pub(crate) fn idle_timeout(&self) -> Duration {
+        Duration::from_millis(self.idle_timeout_ms)
+    }
+
+    pub(crate) fn stall_timeout(&self) -> Duration {
+        Duration::from_millis(self.stall_timeout_ms)
+    }
+}

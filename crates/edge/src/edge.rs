@@ -1,0 +1,244 @@
+//! The edge as a whole: its threads, from start to shutdown.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use http::HeaderValue;
+use selvedge_engine::EngineHandle;
+use selvedge_model::Snapshot;
+use selvedge_telemetry::{AccessLog, AccessLogBuffer, HttpCounters, HttpMetrics};
+use slab::Slab;
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::{Notify, watch};
+
+use crate::config::EdgeConfig;
+use crate::listen;
+use crate::request::{AnswerBody, Handler, accept};
+use crate::request_id::RequestIds;
+use crate::thread::{Clock, Routes, Thread};
+
+/// Open files kept free for everything that is no client connection.
+const FILES_KEPT_FREE: u64 = 256;
+
+/// A running edge. Dropping it cuts all connections; [`shutdown`](Self::shutdown) lets requests finish.
+#[derive(Debug)]
+pub struct Edge {
+    addresses: Vec<SocketAddr>,
+    /// The moment until which requests may finish.
+    end: watch::Sender<Option<Instant>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// Why the edge did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum EdgeError {
+    /// A setting cannot be used.
+    #[error("edge settings: {0}")]
+    Config(String),
+    /// An address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; {advice}")]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What to do.
+        advice: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A serving thread could not be started.
+    #[error("a serving thread could not be started: {0}")]
+    Thread(io::Error),
+}
+
+/// What a thread is made of; everything in it may move there.
+struct Plan {
+    config: Arc<EdgeConfig>,
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    listeners: Vec<TcpListener>,
+    log: AccessLogBuffer,
+    counters: Arc<HttpCounters>,
+    open: Arc<AtomicUsize>,
+    max_open: usize,
+    end: watch::Receiver<Option<Instant>>,
+}
+
+impl Edge {
+    /// Binds all addresses, starts a thread per core and serves what `snapshot` says, from the first request
+    /// on and after each change. Returns once every thread accepts.
+    pub fn start(
+        config: EdgeConfig,
+        snapshot: watch::Receiver<Arc<Snapshot>>,
+        engine: EngineHandle,
+        access_log: &AccessLog,
+        metrics: &HttpMetrics,
+    ) -> Result<Self, EdgeError> {
+        Self::start_with(config, snapshot, access_log, metrics, move || {
+            let engine = engine.local();
+            async move |worker: &Arc<_>, request, context| engine.fetch(worker, request, context).await
+        })
+    }
+
+    /// Like [`start`](Self::start), with something else than the engine to answer requests: `handler` is
+    /// called once on each thread.
+    pub fn start_with<B: AnswerBody, H: Handler<B>>(
+        config: EdgeConfig,
+        snapshot: watch::Receiver<Arc<Snapshot>>,
+        access_log: &AccessLog,
+        metrics: &HttpMetrics,
+        handler: impl Fn() -> H + Clone + Send + 'static,
+    ) -> Result<Self, EdgeError> {
+        if let Some(problem) = config.problem() {
+            return Err(EdgeError::Config(problem));
+        }
+        let count = match config.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let bound = config
+            .listen
+            .iter()
+            .map(|address| listen::bind(*address, count))
+            .collect::<Result<Vec<_>, _>>()?;
+        let addresses = bound.iter().map(|bound| bound.address).collect();
+        let mut listeners: Vec<_> = bound.into_iter().map(|bound| bound.listeners.into_iter()).collect();
+        let (end, ended) = watch::channel(None);
+        let open = Arc::new(AtomicUsize::new(0));
+        let max_open = config.max_connections.min(file_limit());
+        let config = Arc::new(config);
+        let mut threads = Vec::new();
+        for n in 0..count {
+            let plan = Plan {
+                config: config.clone(),
+                snapshot: snapshot.clone(),
+                listeners: listeners.iter_mut().filter_map(Iterator::next).collect(),
+                log: access_log.buffer(),
+                counters: metrics.thread(),
+                open: open.clone(),
+                max_open,
+                end: ended.clone(),
+            };
+            threads.push(spawn(n, plan, handler.clone())?);
+        }
+        Ok(Self { addresses, end, threads })
+    }
+
+    /// Where it listens, ports as bound, in the order of the settings.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Stops accepting, closes idle connections, lets requests in flight finish for up to `grace`, then cuts.
+    pub async fn shutdown(mut self, grace: Duration) {
+        self.end.send_replace(Some(Instant::now() + grace));
+        let threads = std::mem::take(&mut self.threads);
+        let joined = tokio::task::spawn_blocking(move || {
+            for thread in threads {
+                // Its panic was reported when it happened.
+                let _ = thread.join();
+            }
+        });
+        let _ = joined.await;
+    }
+}
+
+/// Starts a thread and waits until it serves.
+fn spawn<B: AnswerBody, H: Handler<B>>(
+    n: usize,
+    plan: Plan,
+    handler: impl Fn() -> H + Send + 'static,
+) -> Result<JoinHandle<()>, EdgeError> {
+    let (started, outcome) = mpsc::sync_channel(1);
+    let thread = std::thread::Builder::new()
+        .name(format!("edge-{n}"))
+        .spawn(move || {
+            let runtime = match runtime() {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(started.send(Err(error))),
+            };
+            runtime.block_on(run(plan, handler, started));
+        })
+        .map_err(EdgeError::Thread)?;
+    match outcome.recv() {
+        Ok(Ok(())) => Ok(thread),
+        Ok(Err(error)) => Err(EdgeError::Thread(error)),
+        // It panicked before it could say anything.
+        Err(_) => Err(EdgeError::Thread(io::Error::other("it panicked"))),
+    }
+}
+
+fn runtime() -> io::Result<LocalRuntime> {
+    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
+}
+
+/// One thread's life.
+async fn run<B: AnswerBody, H: Handler<B>>(
+    plan: Plan,
+    handler: impl Fn() -> H,
+    started: mpsc::SyncSender<io::Result<()>>,
+) {
+    let listeners: io::Result<Vec<_>> =
+        plan.listeners.into_iter().map(tokio::net::TcpListener::from_std).collect();
+    let listeners = match listeners {
+        Ok(listeners) => listeners,
+        Err(error) => return drop(started.send(Err(error))),
+    };
+    let thread = Rc::new(Thread {
+        counters: plan.counters,
+        routes: RefCell::new(Routes::new(plan.snapshot, &plan.config.base_domains)),
+        ids: RequestIds::new(),
+        clock: Rc::new(Clock::new()),
+        log: RefCell::new(plan.log),
+        log_waits: Notify::new(),
+        server_header: plan.config.server_header.as_ref().and_then(|v| HeaderValue::from_str(v).ok()),
+        dice: RefCell::new(fastrand::Rng::new()),
+        connections: RefCell::new(Slab::new()),
+        open: plan.open,
+        max_open: plan.max_open,
+        draining: Cell::new(false),
+        empty: Notify::new(),
+        config: plan.config,
+    });
+    let handler = Rc::new(handler());
+    let accepting: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| tokio::task::spawn_local(accept(listener, thread.clone(), handler.clone())))
+        .collect();
+    let (sweeping, flushing) = (thread.clone(), thread.clone());
+    tokio::task::spawn_local(async move { sweeping.sweep().await });
+    tokio::task::spawn_local(async move { flushing.flush_log().await });
+    // The other side waits for it unless it has failed already.
+    let _ = started.send(Ok(()));
+
+    let mut end = plan.end;
+    // Without its sender the edge was dropped: no time is left.
+    let deadline = match end.wait_for(Option::is_some).await {
+        Ok(end) => (*end).unwrap_or_else(Instant::now),
+        Err(_) => Instant::now(),
+    };
+    for task in accepting {
+        task.abort();
+    }
+    thread.drain();
+    let emptied = async {
+        while !thread.connections.borrow().is_empty() {
+            thread.empty.notified().await;
+        }
+    };
+    let _ = tokio::time::timeout_at(deadline.into(), emptied).await;
+}
+
+/// Connections that the limit of open files allows.
+fn file_limit() -> usize {
+    #[cfg(unix)]
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    #[cfg(not(unix))]
+    let limit = None;
+    let files: u64 = limit.unwrap_or(u64::MAX);
+    files.saturating_sub(FILES_KEPT_FREE).max(16).try_into().unwrap_or(usize::MAX)
+}

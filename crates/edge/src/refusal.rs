@@ -1,0 +1,158 @@
+//! Answers that the edge gives itself: an error with a stable code, as JSON or as a small page.
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use selvedge_engine::EngineError;
+
+/// Why a request is not answered by a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    /// Stable.
+    pub(crate) code: &'static str,
+    /// What happened and what to do about it.
+    pub(crate) message: &'static str,
+    /// Seconds.
+    pub(crate) retry_after: Option<u32>,
+    /// HTTP/1 connections are closed after requests whose framing or origin is in doubt.
+    pub(crate) close: bool,
+}
+
+impl Refusal {
+    const fn new(status: StatusCode, code: &'static str, message: &'static str) -> Self {
+        Self { status, code, message, retry_after: None, close: false }
+    }
+
+    /// A request that no conforming client sends.
+    pub(crate) const fn bad_request(message: &'static str) -> Self {
+        Self { close: true, ..Self::new(StatusCode::BAD_REQUEST, "bad_request", message) }
+    }
+
+    pub(crate) const METHOD: Self = Self::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "CONNECT and TRACE are not supported.",
+    );
+    pub(crate) const URI_TOO_LONG: Self =
+        Self::new(StatusCode::URI_TOO_LONG, "uri_too_long", "The path and query are longer than allowed.");
+    pub(crate) const BODY_STALLED: Self = Self {
+        close: true,
+        ..Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            "The request's body stopped arriving. Try again.",
+        )
+    };
+    pub(crate) const NO_SUCH_WORKER: Self = Self::new(
+        StatusCode::NOT_FOUND,
+        "no_such_worker",
+        "No worker answers for this host and path; deploy one with `selvedge deploy` or give one a route here.",
+    );
+    pub(crate) const INTERNAL: Self =
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The server failed. Try again.");
+
+    /// The answer, without the headers that every response gets.
+    pub(crate) fn response(&self, html: bool, request_id: &HeaderValue) -> Response<Bytes> {
+        let request_id = request_id.to_str().unwrap_or_default();
+        let (kind, body) = if html {
+            ("text/html; charset=utf-8", self.page(request_id))
+        } else {
+            let error = serde_json::json!({
+                "error": { "code": self.code, "message": self.message, "request_id": request_id }
+            });
+            ("application/json", error.to_string())
+        };
+        let mut response = Response::new(Bytes::from(body));
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        self.add_headers(headers);
+        response
+    }
+
+    fn add_headers(&self, headers: &mut HeaderMap) {
+        if let Some(seconds) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::METHOD_NOT_ALLOWED {
+            let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+            headers.insert(header::ALLOW, allowed);
+        }
+    }
+
+    /// Nothing in it comes from the client, except a request id that was found to be sane.
+    fn page(&self, request_id: &str) -> String {
+        let Self { status, code, message, .. } = self;
+        let reason = status.canonical_reason().unwrap_or("Error");
+        let number = status.as_u16();
+        format!(
+            "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta name=\"color-scheme\" content=\"light dark\">\n<title>{number} {reason}</title>\n\
+             <style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem}}\
+             code{{overflow-wrap:anywhere}}small{{opacity:.7}}</style>\n\
+             <h1>{number} {reason}</h1>\n<p>{message}</p>\n\
+             <p><small>Code <code>{code}</code>, request <code>{request_id}</code></small></p>\n</html>\n"
+        )
+    }
+}
+
+impl From<&EngineError> for Refusal {
+    fn from(error: &EngineError) -> Self {
+        Self {
+            retry_after: error.retry_after_s(),
+            ..Self::new(error.status(), error.code(), error.public_message())
+        }
+    }
+}
+
+/// True when the client would rather read a page than JSON: `text/html` is accepted, and with no lower
+/// quality than JSON.
+pub(crate) fn prefers_html(accept: &[u8]) -> bool {
+    let Ok(accept) = std::str::from_utf8(accept) else { return false };
+    let quality = |wanted: &str| {
+        accept.split(',').find_map(|range| {
+            let mut parts = range.split(';').map(str::trim);
+            parts.next().filter(|kind| kind.eq_ignore_ascii_case(wanted))?;
+            let q = parts.find_map(|p| p.strip_prefix("q=").or(p.strip_prefix("Q=")));
+            Some(q.map_or(1.0, |q| q.parse::<f32>().unwrap_or(0.0)))
+        })
+    };
+    match (quality("text/html"), quality("application/json")) {
+        (Some(html), json) => html > 0.0 && html >= json.unwrap_or(0.0),
+        (None, _) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn browsers_get_pages_and_programs_json() {
+        let browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
+        for (accept, html) in [
+            (browser, true),
+            ("*/*", false),
+            ("", false),
+            ("application/json", false),
+            ("text/html;q=0.5, application/json", false),
+            ("text/html ;q=0.9, application/json;q=0.1", true),
+            ("text/html;q=0", false),
+        ] {
+            assert_eq!(prefers_html(accept.as_bytes()), html, "{accept}");
+        }
+    }
+
+    #[test]
+    fn retry_after_comes_from_the_engine() {
+        let id = HeaderValue::from_static("abc");
+        let response = Refusal::from(&EngineError::Overloaded).response(false, &id);
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        let error: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(error["error"]["code"], "worker_overloaded");
+        assert_eq!(error["error"]["request_id"], "abc");
+    }
+}

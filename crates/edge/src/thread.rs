@@ -1,0 +1,178 @@
+//! What one serving thread owns. Nothing here is shared between threads, except counters that are.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use http::HeaderValue;
+use selvedge_model::{RouteTable, ScriptDeployment, Snapshot};
+use selvedge_telemetry::{AccessLogBuffer, HttpCounters};
+use slab::Slab;
+use tokio::sync::{Notify, watch};
+
+use crate::config::EdgeConfig;
+use crate::connection::Connection;
+use crate::request_id::RequestIds;
+
+/// How long a log line may wait in its buffer.
+const LOG_DELAY: Duration = Duration::from_millis(50);
+
+/// State of one serving thread.
+pub(crate) struct Thread {
+    pub(crate) config: Arc<EdgeConfig>,
+    pub(crate) counters: Arc<HttpCounters>,
+    pub(crate) routes: RefCell<Routes>,
+    pub(crate) ids: RequestIds,
+    pub(crate) clock: Rc<Clock>,
+    pub(crate) log: RefCell<AccessLogBuffer>,
+    /// Told when a line was put into an empty buffer.
+    pub(crate) log_waits: Notify,
+    pub(crate) server_header: Option<HeaderValue>,
+    pub(crate) dice: RefCell<fastrand::Rng>,
+    pub(crate) connections: RefCell<Slab<Rc<Connection>>>,
+    /// Open connections of all threads.
+    pub(crate) open: Arc<AtomicUsize>,
+    pub(crate) max_open: usize,
+    /// No new requests are wanted on open connections.
+    pub(crate) draining: Cell<bool>,
+    /// Told when the last connection closed.
+    pub(crate) empty: Notify,
+}
+
+impl Thread {
+    /// A place among the open connections, unless all are taken.
+    pub(crate) fn admit(self: &Rc<Self>, client: String) -> Option<Admitted> {
+        if self.open.fetch_add(1, Ordering::Relaxed) >= self.max_open {
+            self.open.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        self.counters.opened.add(1);
+        let connection = Rc::new(Connection::new(client, self.clock.clone(), self.counters.clone()));
+        if self.draining.get() {
+            connection.drain();
+        }
+        let key = self.connections.borrow_mut().insert(connection.clone());
+        Some(Admitted { thread: self.clone(), connection, key })
+    }
+
+    /// Asks open connections to end after the requests in flight.
+    pub(crate) fn drain(&self) {
+        self.draining.set(true);
+        for (_, connection) in self.connections.borrow().iter() {
+            connection.drain();
+        }
+    }
+
+    /// Cuts connections whose time is up, for ever.
+    pub(crate) async fn sweep(&self) {
+        let config = &self.config;
+        let shortest = config.header_timeout().min(config.idle_timeout()).min(config.stall_timeout());
+        let period = (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1));
+        let mut ticks = tokio::time::interval(period);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let now = self.clock.tick();
+            self.clock.follow_wall_clock(now);
+            for (_, connection) in self.connections.borrow().iter() {
+                connection.check(now, config);
+            }
+        }
+    }
+
+    /// Hands log lines over soon after they were made, for ever.
+    pub(crate) async fn flush_log(&self) {
+        loop {
+            self.log_waits.notified().await;
+            tokio::time::sleep(LOG_DELAY).await;
+            self.log.borrow_mut().flush();
+        }
+    }
+}
+
+/// A connection's place; dropping it frees the place.
+pub(crate) struct Admitted {
+    thread: Rc<Thread>,
+    pub(crate) connection: Rc<Connection>,
+    key: usize,
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        let mut connections = self.thread.connections.borrow_mut();
+        connections.remove(self.key);
+        self.thread.counters.closed.add(1);
+        self.thread.open.fetch_sub(1, Ordering::Relaxed);
+        if connections.is_empty() {
+            self.thread.empty.notify_waiters();
+        }
+    }
+}
+
+/// The thread's own copy of the route table.
+pub(crate) struct Routes {
+    snapshot: watch::Receiver<Arc<Snapshot>>,
+    base_domains: Vec<String>,
+    table: RouteTable,
+}
+
+impl Routes {
+    pub(crate) fn new(mut snapshot: watch::Receiver<Arc<Snapshot>>, base_domains: &[String]) -> Self {
+        let table = RouteTable::new(snapshot.borrow_and_update().clone(), base_domains);
+        Self { snapshot, base_domains: base_domains.to_vec(), table }
+    }
+
+    /// The deployment that answers, by the newest snapshot: its arrival costs one atomic load to notice.
+    pub(crate) fn lookup(&mut self, host: &str, path: &str) -> Option<&Arc<ScriptDeployment>> {
+        // Without its sender the snapshot stays what it is.
+        if self.snapshot.has_changed().unwrap_or(false) {
+            let snapshot = self.snapshot.borrow_and_update().clone();
+            self.table = RouteTable::new(snapshot, &self.base_domains);
+        }
+        self.table.lookup(host, path)
+    }
+}
+
+/// Time, read from the system as rarely as possible.
+#[derive(Debug)]
+pub(crate) struct Clock {
+    /// The last reading, at most a sweep old.
+    now: Cell<Instant>,
+    /// A moment, and what the wall clock said then.
+    wall: Cell<(Instant, Duration)>,
+}
+
+impl Clock {
+    pub(crate) fn new() -> Self {
+        let now = Instant::now();
+        Self { now: Cell::new(now), wall: Cell::new((now, wall_clock())) }
+    }
+
+    /// Reads the clock.
+    pub(crate) fn tick(&self) -> Instant {
+        let now = Instant::now();
+        self.now.set(now);
+        now
+    }
+
+    /// The last reading.
+    pub(crate) fn recent(&self) -> Instant {
+        self.now.get()
+    }
+
+    /// Since the Unix epoch.
+    pub(crate) fn since_epoch(&self, at: Instant) -> Duration {
+        let (moment, wall) = self.wall.get();
+        if at >= moment { wall + (at - moment) } else { wall.saturating_sub(moment - at) }
+    }
+
+    fn follow_wall_clock(&self, now: Instant) {
+        self.wall.set((now, wall_clock()));
+    }
+}
+
+fn wall_clock() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
