@@ -1,0 +1,236 @@
+//! From sources to the modules of an upload.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use selvedge_model::Diagnostic;
+use serde_json::Value;
+
+use super::Project;
+use super::esbuild::{self, ModuleRule};
+use crate::failure::{Failure, Outcome};
+
+/// Name of the bundled entry module.
+pub(crate) const MAIN_MODULE: &str = "main.js";
+/// Module schemes that Cloudflare's runtime provides and this one does not.
+const ABSENT_SCHEMES: [&str; 2] = ["node:", "cloudflare:"];
+
+/// One file to upload.
+#[derive(Debug)]
+pub(crate) struct UploadModule {
+    /// Its specifier.
+    pub(crate) name: String,
+    /// How the server is to read it.
+    pub(crate) content_type: &'static str,
+    /// Its bytes.
+    pub(crate) content: Vec<u8>,
+}
+
+/// A bundled worker.
+#[derive(Debug)]
+pub(crate) struct Bundle {
+    /// Entry module, source map and copied modules.
+    pub(crate) modules: Vec<UploadModule>,
+    /// Source files it was made from, absolute.
+    pub(crate) sources: Vec<PathBuf>,
+    /// What the bundler found odd.
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+impl Bundle {
+    /// Bytes of what runs; the source map does not count.
+    pub(crate) fn code_bytes(&self) -> u64 {
+        let code = self.modules.iter().filter(|module| module.content_type != SOURCE_MAP);
+        code.map(|module| module.content.len() as u64).sum()
+    }
+}
+
+const SOURCE_MAP: &str = "application/source-map";
+
+/// Bundles the project with the esbuild in `libexec`.
+pub(crate) fn bundle(project: &Project, libexec: &Path) -> Outcome<Bundle> {
+    let out = tempfile::tempdir().map_err(|error| Failure::io("create", &std::env::temp_dir(), &error))?;
+    let report =
+        esbuild::run(&libexec.join("esbuild"), &project.root, &project.main, &project.build, out.path())?;
+    if !report.succeeded {
+        return Err(refusal(project, report.errors));
+    }
+    let meta = read(&out.path().join("meta.json"))?;
+    let meta: Value = serde_json::from_slice(&meta).map_err(|error| {
+        Failure::new("bundle_failed", format!("esbuild wrote no readable metafile: {error}"))
+    })?;
+    let absent = absent_modules(&meta, &project.root);
+    if !absent.is_empty() {
+        let mut failure = Failure::new("unknown_import", "the worker imports modules that do not exist here");
+        failure.diagnostics = absent;
+        return Err(failure.help("use Web APIs instead, or a package that runs in browsers and workers"));
+    }
+    Ok(Bundle {
+        modules: modules(out.path(), project)?,
+        sources: sources(&meta, &project.root),
+        warnings: report.warnings,
+    })
+}
+
+fn refusal(project: &Project, errors: Vec<Diagnostic>) -> Failure {
+    let mut failure = Failure::new(&errors[0].code, "the worker could not be bundled");
+    let unresolved = errors.iter().any(|error| error.code == "unknown_import");
+    if unresolved && packages_missing(&project.root) {
+        failure = failure
+            .help(format!("its packages are not installed: run `npm install` in {}", project.root.display()));
+    }
+    failure.diagnostics = errors;
+    failure
+}
+
+/// Whether a package.json names dependencies that nobody installed.
+fn packages_missing(root: &Path) -> bool {
+    let Ok(text) = fs::read(root.join("package.json")) else { return false };
+    let manifest: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let named = manifest["dependencies"].as_object().is_some_and(|all| !all.is_empty());
+    named && !root.ancestors().any(|dir| dir.join("node_modules").is_dir())
+}
+
+fn modules(out: &Path, project: &Project) -> Outcome<Vec<UploadModule>> {
+    let mut modules = Vec::new();
+    for entry in fs::read_dir(out).map_err(|error| Failure::io("read", out, &error))? {
+        let path = entry.map_err(|error| Failure::io("read", out, &error))?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let content_type = match name.as_str() {
+            "meta.json" => continue,
+            MAIN_MODULE => "application/javascript+module",
+            "main.js.map" => SOURCE_MAP,
+            // Styles that code imports; a worker has no use for them.
+            "main.css" | "main.css.map" => continue,
+            other => match project.build.rule(other) {
+                Some(ModuleRule::Wasm) => "application/wasm",
+                Some(ModuleRule::Text) => "text/plain",
+                Some(ModuleRule::Data) | None => "application/octet-stream",
+            },
+        };
+        modules.push(UploadModule { name, content_type, content: read(&path)? });
+    }
+    modules.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(modules)
+}
+
+fn read(path: &Path) -> Outcome<Vec<u8>> {
+    fs::read(path).map_err(|error| Failure::io("read", path, &error))
+}
+
+fn sources(meta: &Value, root: &Path) -> Vec<PathBuf> {
+    let inputs = meta["inputs"].as_object();
+    inputs
+        .into_iter()
+        .flat_map(|all| all.keys())
+        .map(|name| root.join(name))
+        .filter(|path| path.is_file())
+        .collect()
+}
+
+/// Imports that were left alone because their scheme says that the platform provides them.
+fn absent_modules(meta: &Value, root: &Path) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    for (file, input) in meta["inputs"].as_object().into_iter().flatten() {
+        for import in input["imports"].as_array().into_iter().flatten() {
+            let Some(path) = import["path"].as_str().filter(|_| import["external"] == true) else { continue };
+            if ABSENT_SCHEMES.iter().any(|scheme| path.starts_with(scheme)) {
+                found.push(absent(root, file, path));
+            }
+        }
+    }
+    found
+}
+
+fn absent(root: &Path, file: &str, module: &str) -> Diagnostic {
+    let mut diagnostic = Diagnostic {
+        code: "unknown_import".into(),
+        message: format!("the module {module:?} is not available in workers"),
+        file: Some(file.into()),
+        ..Diagnostic::default()
+    };
+    let source = fs::read_to_string(root.join(file)).unwrap_or_default();
+    let quoted = ['"', '\''].map(|quote| format!("{quote}{module}{quote}"));
+    let place = source.lines().enumerate().find_map(|(index, line)| {
+        quoted.iter().find_map(|name| line.find(name.as_str())).map(|byte| (index, line, byte))
+    });
+    if let Some((index, line, byte)) = place {
+        diagnostic.line = u32::try_from(index + 1).ok();
+        diagnostic.column = u32::try_from(line[..byte].chars().count() + 1).ok();
+        diagnostic.excerpt = Some(line.into());
+    }
+    diagnostic
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn project(files: &[(&str, &str)]) -> (tempfile::TempDir, Project) {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        let project = Project::open(dir.path(), None).unwrap();
+        (dir, project)
+    }
+
+    fn build(files: &[(&str, &str)]) -> Outcome<Bundle> {
+        let (_dir, project) = project(files);
+        bundle(&project, &crate::places::libexec())
+    }
+
+    #[test]
+    fn typescript_text_and_wasm_are_bundled() {
+        let bundle = build(&[
+            ("src/index.ts", "import page from './page.html'; import w from './add.wasm'; import {n} from './n';\nexport default { fetch(): string { return page + n + w } }"),
+            ("src/n.ts", "export const n: number = 7"),
+            ("src/page.html", "<h1>hi</h1>"),
+            ("src/add.wasm", "\0asm"),
+        ])
+        .unwrap();
+        let kinds: Vec<_> = bundle.modules.iter().map(|module| module.content_type).collect();
+        assert_eq!(kinds, ["application/wasm", "application/javascript+module", SOURCE_MAP]);
+        let main = String::from_utf8_lossy(&bundle.modules[1].content);
+        assert!(main.contains("<h1>hi</h1>") && main.contains(&bundle.modules[0].name), "{main}");
+        assert_eq!(bundle.sources.len(), 4);
+    }
+
+    #[test]
+    fn mistakes_name_file_line_and_excerpt() {
+        let failure = build(&[("index.js", "export default {\n  fetch( { }\n}")]).unwrap_err();
+        assert_eq!(failure.code, "syntax_error");
+        let first = &failure.diagnostics[0];
+        assert_eq!(first.file.as_deref(), Some("index.js"));
+        assert!(first.line.is_some() && first.excerpt.is_some());
+    }
+
+    #[test]
+    fn modules_of_other_platforms_are_named() {
+        let failure =
+            build(&[("index.js", "// x\nimport { readFile } from 'node:fs';\nexport default { readFile }")])
+                .unwrap_err();
+        let first = &failure.diagnostics[0];
+        assert_eq!((first.line, first.column), (Some(2), Some(26)));
+        assert!(first.message.contains("node:fs"));
+    }
+
+    #[test]
+    fn packages_that_nobody_installed_are_pointed_out() {
+        let failure = build(&[
+            ("index.js", "import { Hono } from 'hono'; export default new Hono()"),
+            ("package.json", r#"{"dependencies": {"hono": "4"}}"#),
+        ])
+        .unwrap_err();
+        assert_eq!(failure.code, "unknown_import");
+        assert!(failure.help.unwrap().contains("npm install"));
+    }
+
+    #[test]
+    fn a_missing_bundler_is_explained() {
+        let (dir, project) = project(&[("index.js", "")]);
+        assert_eq!(bundle(&project, dir.path()).unwrap_err().code, "no_bundler");
+    }
+}

@@ -1,0 +1,257 @@
+//! Runs esbuild and reads what it says.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use selvedge_model::Diagnostic;
+
+use crate::failure::{Failure, Outcome};
+
+/// Oldest ECMAScript that the sandbox's V8 runs without translation.
+const TARGET: &str = "es2024";
+/// Errors shown of one build.
+const ERRORS_MAX: u32 = 20;
+
+/// How a file that is no JavaScript is imported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ModuleRule {
+    /// As a string.
+    Text,
+    /// As an `ArrayBuffer`.
+    Data,
+    /// As a `WebAssembly.Module`.
+    Wasm,
+}
+
+/// File endings that need no configuration.
+pub(super) const USUAL_RULES: [(&str, ModuleRule); 5] = [
+    (".txt", ModuleRule::Text),
+    (".html", ModuleRule::Text),
+    (".sql", ModuleRule::Text),
+    (".bin", ModuleRule::Data),
+    (".wasm", ModuleRule::Wasm),
+];
+
+/// What a project may say about bundling.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BuildOptions {
+    /// Identifiers replaced by code.
+    pub(crate) define: Vec<(String, String)>,
+    /// Packages replaced by others.
+    pub(crate) alias: Vec<(String, String)>,
+    /// Smaller code.
+    pub(crate) minify: bool,
+    /// Path of `tsconfig.json`, relative to the project.
+    pub(crate) tsconfig: Option<String>,
+    /// Function that JSX elements call.
+    pub(crate) jsx_factory: Option<String>,
+    /// What JSX fragments become.
+    pub(crate) jsx_fragment: Option<String>,
+    /// Further file endings.
+    pub(crate) rules: Vec<(String, ModuleRule)>,
+    /// `process.env.NODE_ENV` is `development`.
+    pub(crate) development: bool,
+}
+
+impl BuildOptions {
+    /// How files with this ending are imported, if not as code.
+    pub(super) fn rule(&self, name: &str) -> Option<ModuleRule> {
+        let own = self.rules.iter().map(|(ending, rule)| (ending.as_str(), *rule));
+        own.chain(USUAL_RULES).find(|(ending, _)| name.ends_with(ending)).map(|(_, rule)| rule)
+    }
+}
+
+/// What one run said.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    pub(super) errors: Vec<Diagnostic>,
+    pub(super) warnings: Vec<Diagnostic>,
+    pub(super) succeeded: bool,
+}
+
+/// Bundles `main`, relative to `root`, into `out`: `main.js`, its map, copied modules and `meta.json`.
+pub(super) fn run(
+    program: &Path,
+    root: &Path,
+    main: &Path,
+    options: &BuildOptions,
+    out: &Path,
+) -> Outcome<Report> {
+    let mut command = Command::new(program);
+    command.current_dir(root).stdin(Stdio::null()).args(arguments(options));
+    command
+        .arg(format!("--outdir={}", out.display()))
+        .arg(format!("--metafile={}", out.join("meta.json").display()));
+    command.arg(Path::new(".").join(main));
+    let output = command.output().map_err(|error| {
+        Failure::new("no_bundler", format!("esbuild could not be started ({}): {error}", program.display()))
+            .help("run `cargo xtask build`, or set SELVEDGE_LIBEXEC to the directory that holds esbuild")
+    })?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let mut report = parse(&text, root);
+    report.succeeded = output.status.success();
+    if !report.succeeded && report.errors.is_empty() {
+        let message = format!("esbuild failed ({}): {}", output.status, text.trim());
+        return Err(Failure::new("bundle_failed", message));
+    }
+    Ok(report)
+}
+
+fn arguments(options: &BuildOptions) -> Vec<String> {
+    let environment = if options.development { "development" } else { "production" };
+    let mut arguments: Vec<String> = [
+        "--bundle",
+        "--format=esm",
+        "--platform=neutral",
+        "--entry-names=main",
+        "--sourcemap=external",
+        "--conditions=workerd,worker,browser",
+        "--main-fields=browser,module,main",
+        "--external:node:*",
+        "--external:cloudflare:*",
+        "--color=false",
+        "--log-level=warning",
+        "--charset=utf8",
+    ]
+    .map(String::from)
+    .into();
+    arguments.push(format!("--target={TARGET}"));
+    arguments.push(format!("--log-limit={ERRORS_MAX}"));
+    if !options.define.iter().any(|(name, _)| name == "process.env.NODE_ENV") {
+        arguments.push(format!("--define:process.env.NODE_ENV=\"{environment}\""));
+    }
+    let own = options.rules.iter().map(|(ending, rule)| (ending.as_str(), *rule));
+    for (ending, rule) in USUAL_RULES.into_iter().chain(own) {
+        // Copied files stay modules of their own, which the sandbox imports as what they are.
+        let loader = if rule == ModuleRule::Text { "text" } else { "copy" };
+        arguments.push(format!("--loader:{ending}={loader}"));
+    }
+    arguments.extend(options.define.iter().map(|(name, value)| format!("--define:{name}={value}")));
+    arguments.extend(options.alias.iter().map(|(name, value)| format!("--alias:{name}={value}")));
+    arguments.extend(options.minify.then(|| "--minify".to_owned()));
+    arguments.extend(options.tsconfig.iter().map(|path| format!("--tsconfig={path}")));
+    arguments.extend(options.jsx_factory.iter().map(|name| format!("--jsx-factory={name}")));
+    arguments.extend(options.jsx_fragment.iter().map(|name| format!("--jsx-fragment={name}")));
+    arguments
+}
+
+/// Reads the log of the pinned esbuild:
+///
+/// ```text
+/// ✘ [ERROR] Expected ";" but found "}"
+///
+///     src/index.ts:3:4:
+///       3 │ }
+///         ╵ ^
+///
+///   A note, possibly with a place of its own.
+/// ```
+fn parse(text: &str, root: &Path) -> Report {
+    let mut report = Report::default();
+    let mut current: Option<(bool, Diagnostic)> = None;
+    for line in text.lines() {
+        let head = line.split_once("[ERROR] ").map(|(mark, message)| (mark, true, message));
+        let head =
+            head.or_else(|| line.split_once("[WARNING] ").map(|(mark, message)| (mark, false, message)));
+        if let Some((mark, is_error, message)) = head
+            && mark.chars().count() <= 2
+        {
+            report.take(current.replace((is_error, diagnostic(message))));
+            continue;
+        }
+        let Some((_, diagnostic)) = &mut current else { continue };
+        if diagnostic.file.is_none()
+            && let Some(place) = line.strip_prefix("    ").and_then(place)
+        {
+            locate(diagnostic, root, place);
+        } else if let Some(note) = line.strip_prefix("  ").filter(|note| !note.starts_with(' '))
+            // A heading of a further place says little without it.
+            && !note.ends_with(':')
+        {
+            diagnostic.message.push(' ');
+            diagnostic.message.push_str(note);
+        }
+    }
+    report.take(current);
+    report
+}
+
+impl Report {
+    fn take(&mut self, found: Option<(bool, Diagnostic)>) {
+        match found {
+            Some((true, error)) => self.errors.push(error),
+            Some((false, warning)) => self.warnings.push(warning),
+            None => {}
+        }
+    }
+}
+
+fn diagnostic(message: &str) -> Diagnostic {
+    let code = if message.starts_with("Could not resolve") { "unknown_import" } else { "syntax_error" };
+    Diagnostic { code: code.into(), message: message.into(), ..Diagnostic::default() }
+}
+
+/// `file:line:column:`; esbuild counts lines from 1 and bytes of a line from 0.
+fn place(line: &str) -> Option<(&str, u32, usize)> {
+    let mut parts = line.strip_suffix(':')?.rsplitn(3, ':');
+    let (column, line, file) = (parts.next()?, parts.next()?, parts.next()?);
+    Some((file, line.parse().ok()?, column.parse().ok()?))
+}
+
+fn locate(diagnostic: &mut Diagnostic, root: &Path, (file, line, byte): (&str, u32, usize)) {
+    diagnostic.file = Some(file.into());
+    diagnostic.line = Some(line);
+    let source = fs::read_to_string(root.join(file)).unwrap_or_default();
+    let Some(text) = source.lines().nth(line.saturating_sub(1) as usize) else { return };
+    let before = text.get(..byte).unwrap_or(text);
+    diagnostic.column = u32::try_from(before.chars().count() + 1).ok();
+    diagnostic.excerpt = Some(text.into());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_errors_with_their_places() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("a.ts"), "one\n\tconst é = }\n").unwrap();
+        let log = "✘ [ERROR] Unexpected \"}\"\n\n    a.ts:2:12:\n      2 │   const é = }\n        ╵           ^\n\n\
+                   ✘ [ERROR] Could not resolve \"fs\"\n\n    b.ts:1:7:\n      1 │ import \"fs\"\n        ╵        ~~~~\n\n\
+                   \x20 The package \"fs\" is built into node.\n\n▲ [WARNING] odd\n\n2 errors\n";
+        let report = parse(log, dir.path());
+        assert_eq!(report.errors.len(), 2);
+        let first = &report.errors[0];
+        assert_eq!((first.file.as_deref(), first.line, first.column), (Some("a.ts"), Some(2), Some(12)));
+        assert_eq!(first.excerpt.as_deref(), Some("\tconst é = }"));
+        assert_eq!(report.errors[1].code, "unknown_import");
+        assert!(report.errors[1].message.ends_with("is built into node."));
+        assert_eq!(report.warnings[0].message, "odd");
+    }
+
+    #[test]
+    fn any_text_is_survived() {
+        for text in [
+            "",
+            "✘ [ERROR] ",
+            "    a:1:1:\n",
+            "✘ [ERROR] x\n    :::\n    a:9:9:\n",
+            "panic: go\n\ngoroutine 1",
+        ] {
+            let _ = parse(text, Path::new("/nonexistent"));
+        }
+    }
+
+    #[test]
+    fn rules_of_the_project_come_first() {
+        let options =
+            BuildOptions { rules: vec![(".txt".into(), ModuleRule::Data)], ..BuildOptions::default() };
+        assert_eq!(options.rule("a-1.txt"), Some(ModuleRule::Data));
+        assert_eq!(options.rule("a-1.wasm"), Some(ModuleRule::Wasm));
+        assert_eq!(options.rule("main.js"), None);
+        let arguments = arguments(&options);
+        let last = arguments.iter().rfind(|argument| argument.starts_with("--loader:.txt")).unwrap();
+        assert_eq!(last, "--loader:.txt=copy");
+    }
+}

@@ -1,0 +1,239 @@
+//! All roles in one process: store, engine, edge and control, wired together.
+
+mod admin;
+mod lock;
+mod settings;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use selvedge_control::{Control, PublicUrl};
+use selvedge_edge::{AdminState, Edge, Readiness, admin_router};
+use selvedge_engine::{Engine, EngineConfig, StartError};
+use selvedge_store::{Artifacts, Store};
+use selvedge_telemetry::{AccessLog, HttpMetrics, LogHub, Registry};
+use serde::Serialize;
+use tokio::runtime::{Builder, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+pub(crate) use settings::Settings;
+
+use crate::failure::{Failure, Outcome};
+use lock::DataLock;
+
+/// Where a running Selvedge listens and keeps its data.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Addresses {
+    /// For requests to workers.
+    pub(crate) http: Vec<SocketAddr>,
+    /// For the control API, health and metrics.
+    pub(crate) admin: SocketAddr,
+    /// Data directory.
+    pub(crate) data: PathBuf,
+}
+
+/// A Selvedge that serves. [`Server::run`] keeps it going.
+pub(crate) struct Server {
+    addresses: Addresses,
+    grace: Duration,
+    runtime: Runtime,
+    listener: TcpListener,
+    router: Router,
+    control: Control,
+    readiness: Arc<Readiness>,
+    edge: Edge,
+    engine: Engine,
+    access_log: AccessLog,
+    /// Given up last.
+    lock: DataLock,
+}
+
+impl Server {
+    /// Starts everything; when this returns, workers that were deployed before are served.
+    pub(crate) fn start(settings: Settings) -> Outcome<Self> {
+        let settings = settings.complete();
+        let mut lock = DataLock::take(&settings.data)?;
+        raise_file_limit();
+        let runtime = Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::new("start", format!("no runtime: {error}")))?;
+        let (listener, admin) = bind_admin(settings.admin)?;
+
+        let logs = Arc::new(LogHub::default());
+        let mut registry = Registry::default();
+        let artifacts = Artifacts::open(settings.data.join("artifacts")).map_err(data_failure)?;
+        // Opening the records waits for the disk, starting sandbox hosts for the processor.
+        let (store, engine) = std::thread::scope(|scope| {
+            let store = scope.spawn(|| Store::open(&settings.data, None));
+            let engine = start_engine(settings.engine.clone(), &artifacts, &logs, &mut registry);
+            (store.join(), engine)
+        });
+        let store = store.map_err(|_| Failure::new("start", "opening the records panicked"))?;
+        let store = Arc::new(store.map_err(data_failure)?);
+        let engine = engine?;
+
+        let snapshot = Arc::new(store.snapshot().map_err(data_failure)?);
+        engine.handle().apply(&snapshot);
+        let (publish, follow) = watch::channel(snapshot);
+
+        sweep_in_background(&store, &artifacts);
+
+        let access_log = AccessLog::start(&settings.edge.access_log)
+            .map_err(|error| Failure::new("bad_config", error.to_string()))?;
+        let metrics = HttpMetrics::default();
+        metrics.register(&mut registry);
+        access_log.register(&mut registry);
+        let grace = Duration::from_millis(settings.edge.shutdown_grace_ms);
+        let domain = settings.edge.base_domains.first().cloned().unwrap_or_else(|| "localhost".into());
+        let edge = Edge::start(settings.edge, follow, engine.handle(), &access_log, &metrics)
+            .map_err(|error| Failure::new("listen", error.to_string()))?;
+
+        let http = edge.addresses().to_vec();
+        let port = http.first().map(SocketAddr::port).filter(|port| *port != 80);
+        let control = Control::new(
+            store,
+            artifacts,
+            engine.handle(),
+            logs,
+            publish,
+            selvedge_control::Settings {
+                public_url: PublicUrl { scheme: "http".into(), domain, port },
+                admin_origins: vec![format!("http://{admin}"), format!("http://localhost:{}", admin.port())],
+                ..selvedge_control::Settings::default()
+            },
+        );
+        let readiness = Arc::new(Readiness::default());
+        let state = AdminState { readiness: readiness.clone(), registry: Arc::new(registry) };
+        let router = selvedge_control::router(control.clone()).merge(admin_router(state));
+        readiness.started();
+        lock.describe(&format!("process {}, control API at http://{admin}", std::process::id()))?;
+        let addresses = Addresses { http, admin, data: settings.data };
+        Ok(Self {
+            addresses,
+            grace,
+            runtime,
+            listener,
+            router,
+            control,
+            readiness,
+            edge,
+            engine,
+            access_log,
+            lock,
+        })
+    }
+
+    /// Where it listens.
+    pub(crate) fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// Serves the admin address until SIGTERM or SIGINT, then lets requests finish. A second signal ends the process
+    /// at once.
+    pub(crate) fn run(self) -> Outcome {
+        let Self {
+            grace, runtime, listener, router, control, readiness, edge, engine, access_log, lock, ..
+        } = self;
+        runtime.block_on(async {
+            let failed = |error| Failure::new("start", format!("signals and sockets: {error}"));
+            let mut signals = Signals::new().map_err(failed)?;
+            let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
+            let (stop, stopped) = watch::channel(false);
+            let admin = tokio::spawn(admin::serve(listener, router, stopped));
+            signals.next().await;
+            anstream::eprintln!("finishing requests; a second Ctrl-C ends at once");
+            let drain = async {
+                readiness.drain();
+                edge.shutdown(grace).await;
+                engine.shutdown(grace).await;
+                control.close();
+                stop.send_replace(true);
+                // Its panic was reported when it happened.
+                let _ = admin.await;
+            };
+            tokio::select! {
+                () = drain => {}
+                () = signals.next() => std::process::exit(130),
+            }
+            Ok(())
+        })?;
+        access_log.finish();
+        drop(lock);
+        Ok(())
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn bind_admin(address: SocketAddr) -> Outcome<(TcpListener, SocketAddr)> {
+    let bind = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
+        Ok((listener, address))
+    };
+    bind().map_err(|error: std::io::Error| {
+        Failure::new("listen", format!("cannot listen on {address} for the control API: {error}"))
+            .help("choose another address with --admin; `selvedge doctor` shows what is taken")
+    })
+}
+
+fn start_engine(
+    config: EngineConfig,
+    artifacts: &Artifacts,
+    logs: &Arc<LogHub>,
+    registry: &mut Registry,
+) -> Outcome<Engine> {
+    Engine::start(config, artifacts.clone(), logs.clone(), registry).map_err(|error| {
+        let code = match &error {
+            StartError::NoHost(_) => "no_isolate_host",
+            StartError::Unconfined(_) => "unconfined",
+            StartError::Host(_) => "host_failed",
+        };
+        Failure::new(code, error.to_string())
+    })
+}
+
+/// Artifacts that a crash left without a version only waste space, so nobody waits for their removal.
+fn sweep_in_background(store: &Arc<Store>, artifacts: &Artifacts) {
+    let (store, artifacts) = (store.clone(), artifacts.clone());
+    std::thread::spawn(move || match store.sweep_artifacts(&artifacts) {
+        Ok(0) => {}
+        Ok(count) => tracing::info!(count, "removed artifacts that no version names"),
+        Err(error) => tracing::warn!(%error, "unused artifacts could not be removed"),
+    });
+}
+
+fn data_failure(error: impl std::fmt::Display) -> Failure {
+    Failure::new("data", error.to_string())
+}
+
+/// Each client connection takes a file; the usual soft limit of 1024 is far below what the machine can do.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
+    {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
