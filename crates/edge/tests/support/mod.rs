@@ -1,0 +1,268 @@
+//! An edge with a handler of its own, and clients that speak raw HTTP over real sockets.
+#![allow(dead_code, missing_docs, unreachable_pub, reason = "each test crate uses its part of the helpers")]
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Frame, Incoming};
+use selvedge_edge::{Edge, EdgeConfig, EdgeError};
+use selvedge_engine::{EngineError, RequestContext};
+use selvedge_model::{AccountId, Isolation, Limits, ScriptDeployment, Share, Snapshot, Worker};
+use selvedge_telemetry::{AccessLog, HttpMetrics, Registry, openmetrics};
+use tokio::sync::watch;
+
+pub type TestBody = UnsyncBoxBody<Bytes, EngineError>;
+
+/// A running edge and everything around it.
+pub struct Server {
+    pub edge: Edge,
+    pub address: SocketAddr,
+    pub snapshot: watch::Sender<Arc<Snapshot>>,
+    pub metrics: HttpMetrics,
+    pub log: AccessLog,
+}
+
+pub fn config() -> EdgeConfig {
+    EdgeConfig { listen: vec!["127.0.0.1:0".parse().unwrap()], threads: 2, ..EdgeConfig::default() }
+}
+
+/// Serves the script `test` on `test.localhost`.
+pub fn start(config: EdgeConfig) -> Server {
+    start_logged(config, AccessLog::off()).unwrap()
+}
+
+pub fn start_logged(config: EdgeConfig, log: AccessLog) -> Result<Server, EdgeError> {
+    let (snapshot, receiver) = watch::channel(Arc::new(snapshot(&["test"])));
+    let metrics = HttpMetrics::default();
+    let edge = Edge::start_with(config, receiver, &log, &metrics, || answer)?;
+    let address = edge.addresses()[0];
+    Ok(Server { edge, address, snapshot, metrics, log })
+}
+
+pub fn snapshot(scripts: &[&str]) -> Snapshot {
+    let account = AccountId::default_account();
+    let mut snapshot = Snapshot::default();
+    for name in scripts {
+        let script: selvedge_model::ScriptName = name.parse().unwrap();
+        let worker = Worker {
+            account: account.clone(),
+            script: script.clone(),
+            version: "00000000-0000-0000-0000-000000000000".parse().unwrap(),
+            digest: "0".repeat(64).parse().unwrap(),
+            bindings: vec![],
+            limits: Limits { body_bytes: 1 << 20, ..Limits::default() },
+            isolation: Isolation::Account,
+            compatibility_date: String::new(),
+            compatibility_flags: vec![],
+        };
+        let shares = vec![Share { worker: Arc::new(worker), percentage: 100.0 }];
+        let deployment = ScriptDeployment { account: account.clone(), script: script.clone(), shares };
+        snapshot.scripts.insert((account.clone(), script), Arc::new(deployment));
+    }
+    snapshot
+}
+
+fn full(text: impl Into<Bytes>) -> TestBody {
+    Full::new(text.into()).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// Stands for the engine.
+async fn answer(
+    worker: &Arc<Worker>,
+    request: Request<Incoming>,
+    context: RequestContext,
+) -> Result<Response<TestBody>, EngineError> {
+    let path = request.uri().path().to_owned();
+    let mut response = match path.as_str() {
+        "/echo" => {
+            let body = request.into_body().collect().await.map_err(|_| EngineError::Canceled)?;
+            Response::new(full(body.to_bytes()))
+        }
+        "/head" => {
+            let lines: String = request
+                .headers()
+                .iter()
+                .map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes())))
+                .collect();
+            Response::new(full(format!("{}\n{lines}", context.request_id)))
+        }
+        "/slow" => {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            Response::new(full("slow"))
+        }
+        "/never" => std::future::pending().await,
+        "/big" => Response::new(full(vec![b'x'; 8 << 20])),
+        "/endless" => Response::new(Endless.boxed_unsync()),
+        "/panic" => panic!("a handler panics on purpose"),
+        "/overloaded" => return Err(EngineError::Overloaded),
+        "/exception" => return Err(EngineError::Exception("secret detail".into())),
+        "/early" => {
+            let mut response = Response::new(full(""));
+            *response.status_mut() = StatusCode::from_u16(103).unwrap();
+            response
+        }
+        "/hop" => {
+            let mut response = Response::new(full("hop"));
+            for (name, value) in [
+                ("connection", "x-private, close"),
+                ("x-private", "1"),
+                ("keep-alive", "timeout=1"),
+                ("transfer-encoding", "chunked"),
+                ("upgrade", "h2c"),
+                ("content-length", "99"),
+                ("x-request-id", "forged"),
+            ] {
+                response.headers_mut().append(name, HeaderValue::from_static(value));
+            }
+            response
+        }
+        _ => Response::new(full(format!("hello from {}", worker.script))),
+    };
+    response.headers_mut().insert("x-test", HeaderValue::from_static("1"));
+    Ok(response)
+}
+
+/// A body that never ends.
+struct Endless;
+
+impl Body for Endless {
+    type Data = Bytes;
+    type Error = EngineError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, EngineError>>> {
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[b'y'; 16 * 1024])))))
+    }
+}
+
+/// A response as it came over the wire.
+#[derive(Debug)]
+pub struct Reply {
+    pub status: u16,
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+impl Reply {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().skip(1).find_map(|line| {
+            let (field, value) = line.split_once(':')?;
+            field.eq_ignore_ascii_case(name).then_some(value.trim())
+        })
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// `error.code` of a JSON error.
+    pub fn code(&self) -> String {
+        let value: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
+        assert_eq!(value["error"]["request_id"].as_str(), self.header("x-request-id"));
+        value["error"]["code"].as_str().unwrap().to_owned()
+    }
+}
+
+impl Server {
+    pub fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).unwrap();
+        // Against tests that hang; no test waits for it.
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.set_write_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
+    }
+
+    /// Sends `request` on a connection of its own and reads one reply.
+    pub fn send(&self, request: impl AsRef<[u8]>) -> Reply {
+        let mut stream = self.connect();
+        stream.write_all(request.as_ref()).unwrap();
+        read_reply(&mut stream)
+    }
+
+    pub fn get(&self, path: &str) -> Reply {
+        self.send(get(path))
+    }
+
+    pub fn metrics_text(&self) -> String {
+        let mut registry = Registry::default();
+        self.metrics.register(&mut registry);
+        self.log.register(&mut registry);
+        openmetrics(&registry).unwrap()
+    }
+
+    /// Waits until a line of the metrics is there.
+    pub fn wait_for_metric(&self, line: &str) {
+        for _ in 0..1500 {
+            if self.metrics_text().lines().any(|l| l == line) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        panic!("{line} is not in\n{}", self.metrics_text());
+    }
+
+    pub fn shutdown(self, grace: Duration) -> AccessLog {
+        runtime().block_on(self.edge.shutdown(grace));
+        self.log
+    }
+}
+
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+pub fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: test.localhost\r\n\r\n")
+}
+
+/// Reads one response: to its length, or to the end of the connection where none is given.
+pub fn read_reply(stream: &mut TcpStream) -> Reply {
+    read_reply_to(stream, false)
+}
+
+/// The same for a response to HEAD.
+pub fn read_head_reply(stream: &mut TcpStream) -> Reply {
+    read_reply_to(stream, true)
+}
+
+fn read_reply_to(stream: &mut TcpStream, head_only: bool) -> Reply {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        let count = stream.read(&mut byte).unwrap();
+        assert_eq!(count, 1, "closed after {:?}", String::from_utf8_lossy(&head));
+        head.push(byte[0]);
+    }
+    let head = String::from_utf8(head).unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let mut reply = Reply { status, head, body: Vec::new() };
+    match reply.header("content-length").map(|n| n.parse::<usize>().unwrap()) {
+        _ if head_only => {}
+        Some(length) => {
+            reply.body.resize(length, 0);
+            stream.read_exact(&mut reply.body).unwrap();
+        }
+        None => {
+            stream.read_to_end(&mut reply.body).unwrap();
+        }
+    }
+    reply
+}
+
+/// True when the server has closed its side and sent nothing more.
+pub fn is_closed(stream: &mut TcpStream) -> bool {
+    match stream.read(&mut [0; 1]) {
+        Ok(count) => count == 0,
+        Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+    }
+}
