@@ -44,7 +44,7 @@ fn unshare_flags(flags: UnshareFlags) -> io::Result<()> {
     unsafe { rustix::thread::unshare_unsafe(flags) }.map_err(io::Error::from)
 }
 
-fn flag(namespace: Namespace) -> UnshareFlags {
+pub(crate) fn flag(namespace: Namespace) -> UnshareFlags {
     match namespace {
         Namespace::User => UnshareFlags::NEWUSER,
         Namespace::Mount => UnshareFlags::NEWNS,
