@@ -1,17 +1,31 @@
 //! The engine's owner and the handle that other threads use.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use selvedge_confine::cgroup::CgroupRoot;
 use selvedge_model::{Artifact, Diagnostic, Snapshot, Worker};
 use selvedge_store::Artifacts;
 use selvedge_telemetry::{LogHub, Registry};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::{EngineConfig, EngineStatus, LocalEngine};
+use crate::egress::Policy;
+use crate::pool::Pool;
+use crate::shared::{Counters, Order, Shared};
+use crate::status::HostStatus;
+use crate::supervisor::Supervisor;
+use crate::{EngineConfig, EngineStatus, LocalEngine, metrics};
+
+/// Files that the host consists of.
+const HOST_FILES: [&str; 3] = ["carrier", "libisolate.so", "runtime.snapshot"];
 
 /// Owns the sandbox hosts and their supervisor.
 #[derive(Debug)]
-pub struct Engine {}
+pub struct Engine {
+    handle: EngineHandle,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
 
 /// Why the engine did not start.
 #[derive(Debug, thiserror::Error)]
@@ -21,14 +35,15 @@ pub enum StartError {
         "the isolate host is not in {0}; run `cargo xtask build`, or set SELVEDGE_LIBEXEC to its directory"
     )]
     NoHost(String),
-    /// This machine cannot confine hosts and nobody allowed going without.
+    /// A host could not be started, or could not be confined.
     #[error(
-        "this machine cannot confine sandboxes ({0}); `selvedge doctor` says what is missing, --allow-unconfined starts anyway"
+        "no sandbox host could be started: {0}; `selvedge doctor` says what this machine lacks, and \
+         --allow-unconfined starts without what it lacks"
     )]
-    Unconfined(String),
-    /// A host could not be started.
-    #[error("could not start a sandbox host: {0}")]
     Host(String),
+    /// The system refused something.
+    #[error("{0}: {1}")]
+    System(&'static str, std::io::Error),
 }
 
 /// What validation of a worker found.
@@ -52,53 +67,178 @@ pub enum ValidateError {
 }
 
 impl Engine {
-    /// Starts the supervisor and the warm hosts.
+    /// Starts the supervisor, and returns once the first host says that it is confined and serves.
     pub fn start(
-        _config: EngineConfig,
-        _artifacts: Artifacts,
-        _logs: Arc<LogHub>,
-        _metrics: &mut Registry,
+        config: EngineConfig,
+        artifacts: Artifacts,
+        logs: Arc<LogHub>,
+        metrics: &mut Registry,
     ) -> Result<Self, StartError> {
-        todo!()
+        let host_build = host_build(&config)?;
+        std::fs::create_dir_all(&config.code_cache)
+            .map_err(|error| StartError::System("create the code cache's directory", error))?;
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let shared = Arc::new(Shared {
+            threads: match config.host_threads {
+                0 => cores.min(selvedge_wire::page::THREADS_MAX),
+                threads => threads.min(selvedge_wire::page::THREADS_MAX),
+            },
+            egress: Policy::new(&config.egress_allow),
+            config,
+            artifacts,
+            logs,
+            pool: Pool::default(),
+            orders,
+            counters: Counters::default(),
+            confinement: Mutex::default(),
+            draining: AtomicBool::new(false),
+            host_build,
+        });
+        metrics::register(metrics, shared.clone());
+        let (report, started) = std::sync::mpsc::channel();
+        let theirs = shared.clone();
+        let thread = std::thread::Builder::new()
+            .name("engine".into())
+            .spawn(move || supervise(theirs, inbox, &report))
+            .map_err(|error| StartError::System("start the engine's thread", error))?;
+        match started.recv() {
+            Ok(Ok(())) => Ok(Self { handle: EngineHandle { shared }, thread: Some(thread) }),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(StartError::Host("the supervisor stopped".into())),
+        }
     }
 
     /// A handle for other threads.
     pub fn handle(&self) -> EngineHandle {
-        todo!()
+        self.handle.clone()
     }
 
     /// Lets requests finish for up to `grace`, then ends all hosts.
-    pub async fn shutdown(self, _grace: Duration) {
-        todo!()
+    pub async fn shutdown(mut self, grace: Duration) {
+        let (sender, done) = oneshot::channel();
+        if self.handle.shared.orders.send(Order::Shutdown(grace, sender)).is_ok() {
+            let _ = done.await;
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
+}
+
+/// The engine thread's body.
+fn supervise(
+    shared: Arc<Shared>,
+    inbox: mpsc::UnboundedReceiver<Order>,
+    report: &std::sync::mpsc::Sender<Result<(), StartError>>,
+) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = report.send(Err(StartError::System("start the engine's runtime", error)));
+            return;
+        }
+    };
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let (cgroups, bounds) = match CgroupRoot::detect() {
+            Ok(root) => {
+                let measure = root.measure().to_string();
+                (Some(root), measure)
+            }
+            Err(error) => (None, format!("without cgroup: {error}; memory and CPU are watched by polling")),
+        };
+        let supervisor = Supervisor::new(shared.clone(), cgroups);
+        match supervisor.start_host().await {
+            Ok(host) => {
+                let mut confinement = host.confinement.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                confinement.push(bounds);
+                tracing::info!(in_force = confinement.join(", "), "sandbox hosts are confined");
+                *shared.confinement.lock().unwrap_or_else(PoisonError::into_inner) = confinement;
+                shared.pool.host_ready(host);
+                let _ = report.send(Ok(()));
+                supervisor.run(inbox).await;
+            }
+            Err(error) => drop(report.send(Err(StartError::Host(error)))),
+        }
+    });
+}
+
+/// Names the build of the host, so that compiled code of another build is not offered to it.
+fn host_build(config: &EngineConfig) -> Result<String, StartError> {
+    let mut sum = 0xcbf2_9ce4_8422_2325u64;
+    for name in HOST_FILES {
+        let path = config.libexec.join(name);
+        let metadata =
+            std::fs::metadata(&path).map_err(|_| StartError::NoHost(config.libexec.display().to_string()))?;
+        let modified = metadata.modified().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        for part in [metadata.len(), modified.map_or(0, |since| since.as_nanos() as u64)] {
+            sum = (sum ^ part).wrapping_mul(0x100_0000_01b3);
+        }
+    }
+    Ok(format!("{sum:016x}"))
 }
 
 /// Cheap to clone, `Send` and `Sync`.
 #[derive(Clone, Debug)]
-pub struct EngineHandle {}
+pub struct EngineHandle {
+    shared: Arc<Shared>,
+}
 
 impl EngineHandle {
     /// The engine as one edge thread uses it. Call on a current-thread runtime, inside a `LocalSet`.
     pub fn local(&self) -> LocalEngine {
-        todo!()
+        LocalEngine::new(self.shared.clone())
     }
 
     /// Takes note of what is deployed: versions that are gone finish their requests and are unloaded.
-    pub fn apply(&self, _snapshot: &Arc<Snapshot>) {
-        todo!()
+    pub fn apply(&self, snapshot: &Arc<Snapshot>) {
+        let _ = self.shared.orders.send(Order::Deployed(snapshot.clone()));
     }
 
-    /// Loads the worker in an isolate of its group, without serving it, and compiles its code cache.
+    /// Loads the worker in an isolate of its group and compiles its code cache; the isolate is kept for its
+    /// first request.
     pub async fn validate(
         &self,
-        _worker: Arc<Worker>,
-        _artifact: Arc<Artifact>,
+        worker: Arc<Worker>,
+        artifact: Arc<Artifact>,
     ) -> Result<Validated, ValidateError> {
-        todo!()
+        let stopped = || ValidateError::Unavailable("the engine is stopping".into());
+        let (sender, answer) = oneshot::channel();
+        self.shared.orders.send(Order::Validate(worker, artifact, sender)).map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
     }
 
     /// Hosts, isolates and memory now.
     pub fn status(&self) -> EngineStatus {
-        todo!()
+        let isolates = self.shared.isolates_by_host();
+        let hosts: Vec<_> = self
+            .shared
+            .pool
+            .hosts()
+            .into_iter()
+            .map(|(host, group)| {
+                let usage = host.usage();
+                HostStatus {
+                    pid: host.pid,
+                    group: group.map(|group| group.to_string()).unwrap_or_default(),
+                    isolates: isolates.get(&host.id).copied().unwrap_or_default(),
+                    memory_bytes: usage.rss_bytes,
+                    cpu_ms: usage.cpu_ms,
+                }
+            })
+            .collect();
+        EngineStatus {
+            confinement: self.shared.confinement(),
+            isolates: hosts.iter().map(|host| host.isolates).sum(),
+            memory_bytes: hosts.iter().map(|host| host.memory_bytes).sum(),
+            memory_budget_bytes: self.shared.config.memory_budget_mb << 20,
+            hosts,
+        }
+    }
+
+    /// Requests that had to be repeated on another sandbox, since the start.
+    pub fn retries(&self) -> u64 {
+        self.shared.counters.retries.load(Ordering::Relaxed)
     }
 }

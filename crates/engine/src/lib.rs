@@ -1,13 +1,25 @@
 //! Runs workers in confined sandbox hosts: pools, placement, limits, recovery.
+//!
+//! A request's way: [`LocalEngine::fetch`] finds an instance in the [`pool`], or has one loaded ([`load`]), and
+//! opens a stream on the [`connection`] to the host thread where it lives. Beside that, the [`supervisor`]
+//! starts, watches and ends [`host`] processes on a thread of its own. [`egress`] serves what workers fetch.
 
 pub mod config;
+mod connection;
+mod egress;
 pub mod engine;
 pub mod error;
+mod host;
+mod load;
 pub mod local;
+mod metrics;
+mod pool;
+mod shared;
 pub mod status;
+mod supervisor;
 
 pub use config::EngineConfig;
 pub use engine::{Engine, EngineHandle, StartError, ValidateError, Validated};
 pub use error::EngineError;
 pub use local::{LocalEngine, RequestContext, WorkerBody};
-pub use status::EngineStatus;
+pub use status::{EngineStatus, HostStatus};

@@ -151,7 +151,8 @@ impl Instance {
     pub fn new(snapshot: &Snapshot, load: &Load<'_>, wire_id: u32, home: Rc<Outbox>, now_ns: u64) -> Self {
         let limit = (load.memory_mb.clamp(16, 8192) as usize) << 20;
         let buffers = Buffers::new(limit);
-        let params = snapshot.params().heap_limits(0, limit).array_buffer_allocator(buffers.allocator().make_shared());
+        let params =
+            snapshot.params().heap_limits(0, limit).array_buffer_allocator(buffers.allocator().make_shared());
         let mut isolate = v8::Isolate::new(params);
         let state = Box::new(State {
             instance: load.instance,
@@ -260,14 +261,14 @@ impl Instance {
             }
             Event::Readable(key) | Event::Writable(key) => {
                 state.attribute(*key);
-                let function = if matches!(event, Event::Readable(_)) { &entry.readable } else { &entry.writable };
+                let function =
+                    if matches!(event, Event::Readable(_)) { &entry.readable } else { &entry.writable };
                 let argument = v8::Integer::new_from_unsigned(scope, *key).into();
                 v8::Local::new(scope, function).call(scope, undefined, &[argument]);
             }
             Event::Aborted { key, reason } => {
                 state.attribute(*key);
-                let arguments =
-                    [v8::Integer::new_from_unsigned(scope, *key).into(), utf8(scope, reason)];
+                let arguments = [v8::Integer::new_from_unsigned(scope, *key).into(), utf8(scope, reason)];
                 v8::Local::new(scope, &entry.aborted).call(scope, undefined, &arguments);
             }
             Event::Response { key, head } => {
@@ -306,7 +307,8 @@ impl Instance {
         else {
             return;
         };
-        self.phase = Phase::Evaluating { wire_id, want_code_cache, env, deadline_ns: now_ns + 10_000_000_000 };
+        self.phase =
+            Phase::Evaluating { wire_id, want_code_cache, env, deadline_ns: now_ns + 10_000_000_000 };
         let started = {
             v8::scope!(let scope, &mut self.isolate);
             let context = v8::Local::new(scope, &self.context);
@@ -473,7 +475,8 @@ impl Entry {
                 .unwrap_or_else(|_| panic!("the runtime lacks the entry point {name}"));
             v8::Global::new(scope, function)
         };
-        let rejections = Rejections { unhandled: take("unhandledRejection"), handled: take("rejectionHandled") };
+        let rejections =
+            Rejections { unhandled: take("unhandledRejection"), handled: take("rejectionHandled") };
         *state.rejections.borrow_mut() = Some(rejections);
         Self {
             fetch: take("fetch"),
@@ -524,6 +527,9 @@ extern "C" fn promise_rejected(message: v8::PromiseRejectMessage<'_>) {
     function.call(scope, undefined, &[reason.unwrap_or(undefined), promise]);
 }
 
-extern "C" fn wasm_from_bytes(_context: v8::Local<'_, v8::Context>, _source: v8::Local<'_, v8::String>) -> bool {
+extern "C" fn wasm_from_bytes(
+    _context: v8::Local<'_, v8::Context>,
+    _source: v8::Local<'_, v8::String>,
+) -> bool {
     false
 }

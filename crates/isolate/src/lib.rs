@@ -18,7 +18,6 @@
 #![allow(unsafe_code)]
 
 mod carrier;
-mod confine_stub;
 mod connection;
 mod instance;
 mod limits;

@@ -25,7 +25,9 @@ impl Modules {
         self.cache.clear();
         self.evaluation = None;
         if let Some(artifact) = &self.artifact
-            && artifact.modules.iter().all(|module| self.compiled.contains_key(&module.name) || module.kind == ModuleKind::SourceMap)
+            && artifact.modules.iter().all(|module| {
+                self.compiled.contains_key(&module.name) || module.kind == ModuleKind::SourceMap
+            })
         {
             self.artifact = None;
         }
@@ -73,7 +75,9 @@ impl Failure {
     fn thrown<'s>(scope: &mut v8::PinScope<'s, '_>, code: &str, exception: v8::Local<'s, v8::Value>) -> Self {
         let text = exception.to_rust_string_lossy(scope);
         let (code, text) = match text.strip_prefix("Error: ").unwrap_or(&text).split_once(": ") {
-            Some((code @ ("unknown_import" | "no_default_export" | "no_handler" | "bad_module"), text)) => (code, text),
+            Some((code @ ("unknown_import" | "no_default_export" | "no_handler" | "bad_module"), text)) => {
+                (code, text)
+            }
             _ if text.starts_with("SyntaxError") => ("syntax_error", text.as_str()),
             _ => (code, text.as_str()),
         };
@@ -102,16 +106,26 @@ macro_rules! caught {
                 }
                 failure
             }
-            _ => Failure::new("top_level_timeout", "The module's top level used more CPU time or memory than its limit allows."),
+            _ => Failure::new(
+                "top_level_timeout",
+                "The module's top level used more CPU time or memory than its limit allows.",
+            ),
         }
     }};
 }
 
 /// Decodes what the engine sent, compiles, links, and starts the evaluation.
-pub fn start(scope: &mut v8::PinScope<'_, '_>, state: &State, received: &[u8], artifact_len: usize) -> Result<(), Failure> {
-    let (artifact, cache) =
-        received.split_at_checked(artifact_len).ok_or_else(|| Failure::new("bad_module", "The artifact was cut off."))?;
-    let artifact = Artifact::decode(artifact).map_err(|error| Failure::new("bad_module", error.to_string()))?;
+pub fn start(
+    scope: &mut v8::PinScope<'_, '_>,
+    state: &State,
+    received: &[u8],
+    artifact_len: usize,
+) -> Result<(), Failure> {
+    let (artifact, cache) = received
+        .split_at_checked(artifact_len)
+        .ok_or_else(|| Failure::new("bad_module", "The artifact was cut off."))?;
+    let artifact =
+        Artifact::decode(artifact).map_err(|error| Failure::new("bad_module", error.to_string()))?;
     let main = artifact.main.clone();
     {
         let mut modules = state.modules.borrow_mut();
@@ -139,7 +153,9 @@ pub fn evaluated<'s>(
     let Some(promise) = promise else { return Ok(None) };
     match promise.state() {
         v8::PromiseState::Pending => Ok(None),
-        v8::PromiseState::Fulfilled => Ok(main_module(scope, state).map(|module| module.get_module_namespace())),
+        v8::PromiseState::Fulfilled => {
+            Ok(main_module(scope, state).map(|module| module.get_module_namespace()))
+        }
         v8::PromiseState::Rejected => {
             promise.mark_as_handled();
             let reason = promise.result(scope);
@@ -163,7 +179,8 @@ pub fn init<'s>(
             let mut failure = caught!(scope, "top_level_exception");
             let main = state.modules.borrow().artifact.as_ref().map(|artifact| artifact.main.clone());
             // The place is inside the runtime, which says nothing to anyone; the file is what matters.
-            failure.0 = Diagnostic { file: main, line: None, column: None, excerpt: None, stack: None, ..failure.0 };
+            failure.0 =
+                Diagnostic { file: main, line: None, column: None, excerpt: None, stack: None, ..failure.0 };
             Err(failure)
         }
     }
@@ -208,7 +225,11 @@ fn main_module<'s>(scope: &mut v8::PinScope<'s, '_>, state: &State) -> Option<v8
 }
 
 /// Compiles a module by name, once. `None` with an exception pending when it cannot be.
-fn compile<'s>(scope: &mut v8::PinScope<'s, '_>, state: &State, name: &str) -> Option<v8::Local<'s, v8::Module>> {
+fn compile<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    state: &State,
+    name: &str,
+) -> Option<v8::Local<'s, v8::Module>> {
     if let Some(module) = state.modules.borrow().compiled.get(name) {
         return Some(v8::Local::new(scope, module));
     }
@@ -250,9 +271,9 @@ fn compile_script<'s>(
     };
     let text = v8::String::new_from_utf8(scope, text.as_bytes(), v8::NewStringType::Normal)?;
     let resource = v8::String::new(scope, name)?.into();
-    let origin =
-        v8::ScriptOrigin::new(scope, resource, 0, 0, false, -1, None, false, false, true, None);
-    let options = if cached.is_some() { CompileOptions::ConsumeCodeCache } else { CompileOptions::NoCompileOptions };
+    let origin = v8::ScriptOrigin::new(scope, resource, 0, 0, false, -1, None, false, false, true, None);
+    let options =
+        if cached.is_some() { CompileOptions::ConsumeCodeCache } else { CompileOptions::NoCompileOptions };
     let mut source = match &cached {
         Some(data) => Source::new_with_cached_data(text, Some(&origin), CachedData::new(data)),
         None => Source::new(text, Some(&origin)),
@@ -291,7 +312,10 @@ fn data_value<'s>(
 }
 
 /// Gives a module that is not JavaScript its default export.
-fn export_data<'s>(context: v8::Local<'s, v8::Context>, module: v8::Local<'s, v8::Module>) -> Option<v8::Local<'s, v8::Value>> {
+fn export_data<'s>(
+    context: v8::Local<'s, v8::Context>,
+    module: v8::Local<'s, v8::Module>,
+) -> Option<v8::Local<'s, v8::Value>> {
     v8::callback_scope!(unsafe scope, context);
     let state = State::of(scope);
     let hash = module.get_identity_hash();
@@ -337,7 +361,11 @@ fn find<'s>(
         let modules = state.modules.borrow();
         let known = |name: &str| {
             modules.compiled.contains_key(name)
-                || modules.artifact.as_ref().and_then(|a| a.module(name)).is_some_and(|m| m.kind != ModuleKind::SourceMap)
+                || modules
+                    .artifact
+                    .as_ref()
+                    .and_then(|a| a.module(name))
+                    .is_some_and(|m| m.kind != ModuleKind::SourceMap)
         };
         [name.as_str(), specifier].into_iter().find(|name| known(name)).map(str::to_owned)
     };
@@ -406,7 +434,11 @@ pub fn import_dynamically<'s>(
     Some(resolver.get_promise(scope))
 }
 
-fn give_data(_: &mut v8::PinScope<'_, '_>, arguments: v8::FunctionCallbackArguments<'_>, mut result: v8::ReturnValue<'_, v8::Value>) {
+fn give_data(
+    _: &mut v8::PinScope<'_, '_>,
+    arguments: v8::FunctionCallbackArguments<'_>,
+    mut result: v8::ReturnValue<'_, v8::Value>,
+) {
     result.set(arguments.data());
 }
 

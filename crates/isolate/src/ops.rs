@@ -84,13 +84,23 @@ fn throw_error(scope: &mut v8::PinScope<'_, '_>, text: &str) {
 }
 
 /// Appends a string's characters as one byte each; false when some do not fit in a byte or there are too many.
-fn append_latin1(scope: &v8::Isolate, string: v8::Local<'_, v8::String>, max: usize, out: &mut Vec<u8>) -> bool {
+fn append_latin1(
+    scope: &v8::Isolate,
+    string: v8::Local<'_, v8::String>,
+    max: usize,
+    out: &mut Vec<u8>,
+) -> bool {
     let length = string.length();
     if length > max || !(string.is_onebyte() || string.contains_only_onebyte()) {
         return false;
     }
     out.reserve(length);
-    string.write_one_byte_uninit_v2(scope, 0, &mut out.spare_capacity_mut()[..length], v8::WriteFlags::empty());
+    string.write_one_byte_uninit_v2(
+        scope,
+        0,
+        &mut out.spare_capacity_mut()[..length],
+        v8::WriteFlags::empty(),
+    );
     // SAFETY: all `length` bytes were written.
     unsafe { out.set_len(out.len() + length) };
     true

@@ -63,19 +63,15 @@ pub fn main(arguments: Vec<String>) -> i32 {
 }
 
 fn make_snapshot(runtime: &str, out: &str) -> Result<(), String> {
-    start_v8(0);
+    start_v8();
     let source = std::fs::read_to_string(runtime).map_err(|error| format!("read {runtime}: {error}"))?;
     let blob = snapshot::make(&source)?;
     std::fs::write(out, blob).map_err(|error| format!("write {out}: {error}"))
 }
 
-fn start_v8(threads: u32) -> v8::SharedRef<v8::Platform> {
+fn start_v8() -> v8::SharedRef<v8::Platform> {
     v8::V8::set_flags_from_string(V8_FLAGS);
-    let platform = match threads {
-        0 => v8::new_single_threaded_default_platform(false),
-        threads => v8::new_default_platform(threads, false),
-    };
-    let platform = platform.make_shared();
+    let platform = v8::new_default_platform(V8_THREADS, false).make_shared();
     v8::V8::initialize_platform(platform.clone());
     v8::V8::initialize();
     platform
@@ -90,15 +86,19 @@ fn host(snapshot: &str, threads: &str, strict: bool) -> Result<(), String> {
         Box::leak(Box::new(MappedPage::map(page).map_err(|error| format!("map status page: {error}"))?));
     let snapshot = Snapshot::new(map_file(snapshot)?);
 
-    let mut in_force = crate::confine_stub::enter(&crate::confine_stub::Plan::default())
-        .map_err(|error| format!("confine: {error}"))?;
-    let platform = start_v8(V8_THREADS);
+    let mut in_force = match selvedge_confine::enter(&selvedge_confine::Plan::default()) {
+        Ok(in_force) => in_force,
+        Err(error) if strict => return Err(format!("confine: {error}")),
+        Err(_) => selvedge_confine::InForce::default(),
+    };
+    let platform = start_v8();
     let mut watched = Vec::new();
     let mut doors = Vec::new();
     let mut gates = Vec::new();
     for index in 0..threads {
         let (sender, connections) = channel();
-        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(|e| format!("eventfd: {e}"))?;
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+            .map_err(|e| format!("eventfd: {e}"))?;
         let signal = wake.try_clone().map_err(|error| format!("eventfd: {error}"))?;
         let shared = Arc::new(Watched::default());
         let (open_gate, gate) = channel::<Arc<str>>();
@@ -107,7 +107,8 @@ fn host(snapshot: &str, threads: &str, strict: bool) -> Result<(), String> {
         let run = move || {
             // Nothing is served before the process is sealed.
             let Ok(confinement) = gate.recv() else { return };
-            let setup = Setup { snapshot, platform, slot, watched: shared_too, connections, wake, confinement };
+            let setup =
+                Setup { snapshot, platform, slot, watched: shared_too, connections, wake, confinement };
             if thread::run(setup).is_err() {
                 std::process::exit(1);
             }
@@ -118,9 +119,9 @@ fn host(snapshot: &str, threads: &str, strict: bool) -> Result<(), String> {
         doors.push(Door { sender, signal });
         gates.push(open_gate);
     }
-    let sealed = crate::confine_stub::seal(false).map_err(|error| format!("seal: {error}"));
+    let sealed = selvedge_confine::seal(false).map_err(|error| format!("seal: {error}"));
     match sealed {
-        Ok(seal) => in_force.extend(seal),
+        Ok(measure) => in_force.add(measure),
         Err(error) if strict => return Err(error),
         Err(_) => {}
     }
@@ -141,7 +142,8 @@ fn host(snapshot: &str, threads: &str, strict: bool) -> Result<(), String> {
 fn map_file(path: &str) -> Result<&'static [u8], String> {
     use rustix::mm::{MapFlags, ProtFlags, mmap};
     let failed = |error: rustix::io::Errno| format!("map {path}: {error}");
-    let file = rustix::fs::open(path, rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty()).map_err(failed)?;
+    let file =
+        rustix::fs::open(path, rustix::fs::OFlags::RDONLY, rustix::fs::Mode::empty()).map_err(failed)?;
     let length = rustix::fs::fstat(&file).map_err(failed)?.st_size as usize;
     // SAFETY: a fresh private mapping of the file's length; `xtask` replaces the file, never writes into it.
     let address = unsafe { mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::PRIVATE, &file, 0) };
@@ -157,7 +159,12 @@ struct Door {
 }
 
 /// Takes connections from the engine, and between times stops turns that use more than they may.
-fn control_loop(control: &OwnedFd, doors: &[Door], watched: &[Arc<Watched>], page: &MappedPage) -> Result<(), String> {
+fn control_loop(
+    control: &OwnedFd,
+    doors: &[Door],
+    watched: &[Arc<Watched>],
+    page: &MappedPage,
+) -> Result<(), String> {
     let mut watchers: Vec<Watcher> = watched.iter().map(|_| Watcher::default()).collect();
     let mut calm = 0;
     loop {
@@ -249,4 +256,3 @@ fn cpu_clock_ns(clock: u64) -> u64 {
     unsafe { libc::clock_gettime(clock as u32 as libc::clockid_t, &mut time) };
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
-

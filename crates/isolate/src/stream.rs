@@ -178,7 +178,8 @@ impl Stream {
         self.head_sent = true;
         self.incoming.clear();
         self.incoming_ended = true;
-        self.broken = Some(if reason.is_empty() { "The peer closed the connection.".into() } else { reason.into() });
+        self.broken =
+            Some(if reason.is_empty() { "The peer closed the connection.".into() } else { reason.into() });
         self.pending.clear();
         self.out_ended = true;
         if self.done {
@@ -220,7 +221,9 @@ impl Stream {
     pub fn over(&self) -> bool {
         match self.role {
             Role::Incoming => self.done_sent,
-            Role::Outgoing(_) => self.out_ended && (self.incoming_ended && self.incoming.is_empty() || self.discard),
+            Role::Outgoing(_) => {
+                self.out_ended && (self.incoming_ended && self.incoming.is_empty() || self.discard)
+            }
         }
     }
 }

@@ -143,7 +143,9 @@ impl Thread {
     /// Until the next timer or tick; no limit where nothing is due.
     fn timeout(&self) -> Option<Timespec> {
         let busy = self.instances.values().any(|instance| {
-            !matches!(instance.phase, Phase::Ready) || instance.unloading || instance.state().streams.borrow().len() > 0
+            !matches!(instance.phase, Phase::Ready)
+                || instance.unloading
+                || instance.state().streams.borrow().len() > 0
         });
         let tick = (busy || !self.touched.is_empty()).then_some(self.next_tick_ns);
         let timer = self.timers.peek().map(|Reverse((due, ..))| *due);
@@ -266,13 +268,15 @@ impl Thread {
                 }
                 connection.streams.insert(frame.stream, Place { instance: load.instance, key: 0 });
                 self.leave();
-                let instance = Instance::new(&self.setup.snapshot, &load, frame.stream, outbox, monotonic_ns());
+                let instance =
+                    Instance::new(&self.setup.snapshot, &load, frame.stream, outbox, monotonic_ns());
                 self.handles().insert(load.instance, instance.handle());
                 self.instances.insert(load.instance, instance);
                 self.setup.slot.isolates.store(self.instances.len() as u32, Ordering::Relaxed);
             }
             Call::Fetch(fetch) => {
-                let Some(instance) = self.instances.get(&fetch.instance).filter(|i| matches!(i.phase, Phase::Ready))
+                let Some(instance) =
+                    self.instances.get(&fetch.instance).filter(|i| matches!(i.phase, Phase::Ready))
                 else {
                     refuse(ResetCode::UnknownInstance, "");
                     return Ok(());
@@ -296,7 +300,9 @@ impl Thread {
                     return Ok(());
                 };
                 instance.state().now_ns.set(self.round_ns);
-                let Some(key) = instance.open(outbox, frame.stream, scheduled.wall_ms, true) else { return Ok(()) };
+                let Some(key) = instance.open(outbox, frame.stream, scheduled.wall_ms, true) else {
+                    return Ok(());
+                };
                 self.turn(scheduled.instance, &Event::Scheduled { key, scheduled: &scheduled });
                 self.keep(index, frame.stream, Place { instance: scheduled.instance, key });
             }
@@ -325,7 +331,11 @@ impl Thread {
             if !frame.payload.is_empty()
                 && let Some(connection) = &self.connections[index]
             {
-                message::put_credit(&mut connection.outbox.frames(), frame.stream, frame.payload.len() as u32);
+                message::put_credit(
+                    &mut connection.outbox.frames(),
+                    frame.stream,
+                    frame.payload.len() as u32,
+                );
             }
             if frame.fin() {
                 if let Some(connection) = self.connections[index].as_mut() {
@@ -458,7 +468,8 @@ impl Thread {
         loop {
             let Some(key) = state.ended.borrow_mut().pop() else { break };
             let Some(stream) = state.streams.borrow_mut().remove(key) else { continue };
-            if let Some(connection) = self.connections.get_mut(stream.outbox.connection).and_then(Option::as_mut)
+            if let Some(connection) =
+                self.connections.get_mut(stream.outbox.connection).and_then(Option::as_mut)
                 && Rc::ptr_eq(&connection.outbox, &stream.outbox)
             {
                 connection.streams.remove(&stream.wire_id);
@@ -493,7 +504,8 @@ impl Thread {
     }
 
     fn unload_if_idle(&mut self, id: u32) {
-        let idle = self.instances.get(&id).is_some_and(|instance| instance.state().streams.borrow().len() == 0);
+        let idle =
+            self.instances.get(&id).is_some_and(|instance| instance.state().streams.borrow().len() == 0);
         if idle && let Some(instance) = self.instances.remove(&id) {
             self.forget(id, instance);
         }
@@ -555,7 +567,10 @@ impl Thread {
                         stream.cancel("The request took longer than its limit allows.");
                     }
                 }
-                self.turn(id, &Event::Aborted { key, reason: "The request took longer than its limit allows." });
+                self.turn(
+                    id,
+                    &Event::Aborted { key, reason: "The request took longer than its limit allows." },
+                );
                 if let Some(instance) = self.instances.get(&id) {
                     instance.state().ended.borrow_mut().push(key);
                 }

@@ -90,12 +90,14 @@ impl Artifacts {
 
     /// Reads an artifact and checks it against its name.
     pub fn get(&self, name: &Digest) -> Result<Artifact, ArtifactsError> {
+        Artifact::decode(&self.bytes(name)?).map_err(|_| ArtifactsError::Damaged(name.clone()))
+    }
+
+    /// An artifact as it was encoded, checked against its name.
+    pub fn bytes(&self, name: &Digest) -> Result<Vec<u8>, ArtifactsError> {
         let path = self.path(name);
         let bytes = fs::read(&path).map_err(io_error("read artifact", &path))?;
-        if hash(&bytes) != *name {
-            return Err(ArtifactsError::Damaged(name.clone()));
-        }
-        Artifact::decode(&bytes).map_err(|_| ArtifactsError::Damaged(name.clone()))
+        if hash(&bytes) == *name { Ok(bytes) } else { Err(ArtifactsError::Damaged(name.clone())) }
     }
 
     /// Removes an artifact that no version names any more; absent is fine.

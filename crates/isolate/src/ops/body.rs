@@ -10,7 +10,11 @@ use crate::instance::State;
 const PENDING_MAX: i64 = 16 << 20;
 
 /// `bodyWrite(id, chunk)`: takes the chunk; returns the credit left, zero or less meaning wait for `writable`.
-pub fn write(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+pub fn write(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    mut result: ReturnValue<'_, Value>,
+) {
     let state = State::of(scope);
     let mut bytes = Vec::new();
     if !append_bytes(scope, arguments.get(1), &mut bytes) {
@@ -37,7 +41,11 @@ pub fn write(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<
 }
 
 /// `bodyEnd(id)`: no more chunks.
-pub fn end(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+pub fn end(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    _: ReturnValue<'_, Value>,
+) {
     let state = State::of(scope);
     let key = key(&arguments);
     if let Some(stream) = state.streams.borrow_mut().get(key).filter(|stream| !stream.out_ended) {
@@ -47,7 +55,11 @@ pub fn end(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_
 }
 
 /// `bodyAbort(id, message)`: the body cannot be completed.
-pub fn abort(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+pub fn abort(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    _: ReturnValue<'_, Value>,
+) {
     let state = State::of(scope);
     let key = key(&arguments);
     let text = arguments.get(1).to_rust_string_lossy(scope);
@@ -58,7 +70,11 @@ pub fn abort(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<
 }
 
 /// `bodyPull(id)`: the next chunk, `null` at the end, `undefined` when none is there yet.
-pub fn pull(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+pub fn pull(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    mut result: ReturnValue<'_, Value>,
+) {
     let state = State::of(scope);
     let key = key(&arguments);
     let chunk = {
@@ -93,7 +109,11 @@ pub fn pull(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'
 }
 
 /// `bodyCancel(id)`: the rest of the incoming body is of no interest.
-pub fn cancel(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+pub fn cancel(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    _: ReturnValue<'_, Value>,
+) {
     let state = State::of(scope);
     let key = key(&arguments);
     if let Some(stream) = state.streams.borrow_mut().get(key) {
@@ -103,7 +123,11 @@ pub fn cancel(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments
 }
 
 /// `detach(view)`: detaches the buffer behind a view, as transferring it does.
-pub fn detach(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+pub fn detach(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    _: ReturnValue<'_, Value>,
+) {
     let Ok(view) = v8::Local::<v8::ArrayBufferView>::try_from(arguments.get(0)) else { return };
     if let Some(buffer) = view.buffer(scope).filter(|buffer| buffer.is_detachable()) {
         buffer.detach(None);

@@ -9,7 +9,11 @@ use crate::instance::{State, TIMERS_MAX, Timer};
 const TIMER_MAX_MS: f64 = 2_147_483_647.0;
 
 /// `timerStart(ms, repeat)`: returns a token, which comes back in the event `timer`.
-pub fn timer_start(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+pub fn timer_start(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    mut result: ReturnValue<'_, Value>,
+) {
     let state = State::of(scope);
     let ms = arguments.get(0).number_value(scope).unwrap_or(0.0);
     let ms = if ms.is_nan() { 0.0 } else { ms.clamp(0.0, TIMER_MAX_MS) };
@@ -33,12 +37,20 @@ pub fn timer_start(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArgu
 }
 
 /// `timerCancel(token)`.
-pub fn timer_cancel(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+pub fn timer_cancel(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    _: ReturnValue<'_, Value>,
+) {
     State::of(scope).timers.borrow_mut().remove(&key(&arguments));
 }
 
 /// `now()`: Unix milliseconds at the beginning of the turn.
-pub fn now(scope: &mut PinScope<'_, '_>, _: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+pub fn now(
+    scope: &mut PinScope<'_, '_>,
+    _: FunctionCallbackArguments<'_>,
+    mut result: ReturnValue<'_, Value>,
+) {
     result.set_double(State::of(scope).now_ms.get());
 }
 
@@ -60,11 +72,19 @@ pub fn random(_: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>
 }
 
 /// `currentRequest()`: key of the request on whose behalf this runs, 0 when none.
-pub fn current_request(scope: &mut PinScope<'_, '_>, _: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+pub fn current_request(
+    scope: &mut PinScope<'_, '_>,
+    _: FunctionCallbackArguments<'_>,
+    mut result: ReturnValue<'_, Value>,
+) {
     result.set_uint32(State::of(scope).current.get());
 }
 
 /// `setCurrentRequest(key)`: what follows runs on behalf of that request.
-pub fn set_current_request(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+pub fn set_current_request(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    _: ReturnValue<'_, Value>,
+) {
     State::of(scope).current.set(key(&arguments));
 }

@@ -9,7 +9,8 @@ use crate::instance::{HEAD_MAX, State};
 use crate::stream::{Role, Stream};
 
 fn status(arguments: &FunctionCallbackArguments<'_>) -> u16 {
-    v8::Local::<v8::Integer>::try_from(arguments.get(1)).map_or(500, |status| status.value().clamp(0, 999) as u16)
+    v8::Local::<v8::Integer>::try_from(arguments.get(1))
+        .map_or(500, |status| status.value().clamp(0, 999) as u16)
 }
 
 /// Appends a `HEAD` frame, or says why it cannot be.
@@ -33,7 +34,11 @@ fn put_head(
 }
 
 /// `respond(id, status, head, body, done)`: the whole response at once. The hot path of every short answer.
-pub fn respond(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+pub fn respond(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    _: ReturnValue<'_, Value>,
+) {
     let state = State::of(scope);
     let key = key(&arguments);
     let mut streams = state.streams.borrow_mut();
@@ -75,10 +80,15 @@ pub fn respond(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArgument
 }
 
 /// `respondStream(id, status, head)`: the head now, the body by `bodyWrite` and `bodyEnd`.
-pub fn respond_stream(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+pub fn respond_stream(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    _: ReturnValue<'_, Value>,
+) {
     let state = State::of(scope);
     let mut streams = state.streams.borrow_mut();
-    let Some(stream) = streams.get(key(&arguments)).filter(|stream| !stream.head_sent && !stream.over()) else {
+    let Some(stream) = streams.get(key(&arguments)).filter(|stream| !stream.head_sent && !stream.over())
+    else {
         return;
     };
     stream.head_sent = true;
@@ -89,7 +99,11 @@ pub fn respond_stream(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackA
 }
 
 /// `requestDone(id)`: response and `waitUntil` work are finished.
-pub fn request_done(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+pub fn request_done(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    _: ReturnValue<'_, Value>,
+) {
     let state = State::of(scope);
     let key = key(&arguments);
     if let Some(stream) = state.streams.borrow_mut().get(key) {
@@ -104,7 +118,11 @@ pub fn request_done(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArg
 }
 
 /// `fail(id, kind, message, stack)`: the handler threw or gave no response.
-pub fn fail(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+pub fn fail(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    _: ReturnValue<'_, Value>,
+) {
     let state = State::of(scope);
     let key = key(&arguments);
     let kind = arguments.get(1).to_rust_string_lossy(scope);
@@ -127,14 +145,20 @@ pub fn fail(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'
 }
 
 /// `fetchStart(method, url, head, hasBody)`: asks the engine for something outside; returns the stream's key.
-pub fn fetch_start(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+pub fn fetch_start(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    mut result: ReturnValue<'_, Value>,
+) {
     let state = State::of(scope);
     let request = state.current.get();
     let outbox = {
         let mut streams = state.streams.borrow_mut();
         match streams.get(request) {
             None => Err("fetch() is possible only while a request or schedule is handled."),
-            Some(stream) if stream.subrequests == 0 => Err("This request has reached its limit of subrequests."),
+            Some(stream) if stream.subrequests == 0 => {
+                Err("This request has reached its limit of subrequests.")
+            }
             Some(stream) => {
                 stream.subrequests -= 1;
                 Ok(stream.outbox.clone())
@@ -177,7 +201,11 @@ pub fn fetch_start(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArgu
 }
 
 /// `fetchCancel(id)`: the worker is no longer interested.
-pub fn fetch_cancel(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+pub fn fetch_cancel(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    _: ReturnValue<'_, Value>,
+) {
     let state = State::of(scope);
     let key = key(&arguments);
     let mut streams = state.streams.borrow_mut();

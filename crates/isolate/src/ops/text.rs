@@ -1,12 +1,18 @@
 //! Encodings, logs, and copies of values.
 
-use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value, ValueDeserializerHelper, ValueSerializerHelper};
+use v8::{
+    FunctionCallbackArguments, PinScope, ReturnValue, Value, ValueDeserializerHelper, ValueSerializerHelper,
+};
 
 use super::{append_utf8, throw_type_error, uint8_array};
 use crate::instance::State;
 
 /// `log(level, message)`.
-pub fn log(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+pub fn log(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    _: ReturnValue<'_, Value>,
+) {
     let state = State::of(scope);
     let level = arguments.get(0).uint32_value(scope).unwrap_or(1).min(4) as u8;
     let text = arguments.get(1).to_rust_string_lossy(scope);
@@ -14,7 +20,11 @@ pub fn log(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_
 }
 
 /// `exception(message, stack)`: something was thrown where nobody caught it.
-pub fn exception(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
+pub fn exception(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    _: ReturnValue<'_, Value>,
+) {
     let state = State::of(scope);
     let text = arguments.get(0).to_rust_string_lossy(scope);
     let stack = arguments.get(1);
@@ -23,7 +33,11 @@ pub fn exception(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArgume
 }
 
 /// `encodeUtf8(string)`: a new `Uint8Array`.
-pub fn encode_utf8(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+pub fn encode_utf8(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    mut result: ReturnValue<'_, Value>,
+) {
     let Ok(string) = v8::Local::<v8::String>::try_from(arguments.get(0)) else { return };
     let mut bytes = Vec::new();
     append_utf8(scope, string, &mut bytes);
@@ -33,14 +47,22 @@ pub fn encode_utf8(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArgu
 }
 
 /// `utf8Length(string)`: bytes that `encodeUtf8` would give.
-pub fn utf8_length(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+pub fn utf8_length(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    mut result: ReturnValue<'_, Value>,
+) {
     if let Ok(string) = v8::Local::<v8::String>::try_from(arguments.get(0)) {
         result.set_double(string.utf8_length(scope) as f64);
     }
 }
 
 /// `encodeInto(string, view)`: `[code units read, bytes written]`.
-pub fn encode_into(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+pub fn encode_into(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    mut result: ReturnValue<'_, Value>,
+) {
     let (Ok(string), Ok(view)) = (
         v8::Local::<v8::String>::try_from(arguments.get(0)),
         v8::Local::<v8::ArrayBufferView>::try_from(arguments.get(1)),
@@ -75,7 +97,11 @@ fn bytes_of<'a>(value: v8::Local<'a, Value>) -> Option<&'a [u8]> {
 }
 
 /// `decodeUtf8(view, fatal, ignoreBOM)`.
-pub fn decode_utf8(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+pub fn decode_utf8(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    mut result: ReturnValue<'_, Value>,
+) {
     let Some(mut bytes) = bytes_of(arguments.get(0)) else {
         return throw_type_error(scope, "decode takes an ArrayBuffer or a view of one.");
     };
@@ -92,7 +118,11 @@ pub fn decode_utf8(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArgu
 }
 
 /// `decodeLatin1(view)`: one character a byte.
-pub fn decode_latin1(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+pub fn decode_latin1(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    mut result: ReturnValue<'_, Value>,
+) {
     let string = bytes_of(arguments.get(0))
         .and_then(|bytes| v8::String::new_from_one_byte(scope, bytes, v8::NewStringType::Normal));
     match string {
@@ -118,16 +148,26 @@ impl v8::ValueSerializerImpl for CloneDelegate {
 impl v8::ValueDeserializerImpl for CloneDelegate {}
 
 /// `structuredClone(value, transfer)`: buffers in `transfer` move instead of being copied.
-pub fn structured_clone(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, mut result: ReturnValue<'_, Value>) {
+pub fn structured_clone(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    mut result: ReturnValue<'_, Value>,
+) {
     let context = scope.get_current_context();
     let serializer = v8::ValueSerializer::new(scope, Box::new(CloneDelegate));
     serializer.write_header();
     let mut moved = Vec::new();
     if let Ok(list) = v8::Local::<v8::Array>::try_from(arguments.get(1)) {
         for index in 0..list.length() {
-            let buffer = list.get_index(scope, index).and_then(|value| v8::Local::<v8::ArrayBuffer>::try_from(value).ok());
-            let Some(buffer) = buffer.filter(|buffer| buffer.is_detachable() && !buffer.was_detached()) else {
-                return throw_type_error(scope, "Only ArrayBuffers that are not detached can be transferred.");
+            let buffer = list
+                .get_index(scope, index)
+                .and_then(|value| v8::Local::<v8::ArrayBuffer>::try_from(value).ok());
+            let Some(buffer) = buffer.filter(|buffer| buffer.is_detachable() && !buffer.was_detached())
+            else {
+                return throw_type_error(
+                    scope,
+                    "Only ArrayBuffers that are not detached can be transferred.",
+                );
             };
             serializer.transfer_array_buffer(index, buffer);
             moved.push(buffer);

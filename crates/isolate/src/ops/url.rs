@@ -36,7 +36,11 @@ fn give(scope: &PinScope<'_, '_>, url: &Url, mut result: ReturnValue<'_, Value>)
 }
 
 /// `urlParse(input, base)`: `undefined` when it is no URL.
-pub fn parse(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, result: ReturnValue<'_, Value>) {
+pub fn parse(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    result: ReturnValue<'_, Value>,
+) {
     let Some(input) = text(scope, arguments.get(0)) else { return };
     let parsed = match text(scope, arguments.get(1)) {
         Some(base) => Url::parse(&base).and_then(|base| base.join(&input)),
@@ -49,7 +53,11 @@ pub fn parse(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<
 
 /// `urlSet(href, component, value)`: the URL after an assignment to one of its attributes; `undefined` when
 /// `href` is set to what is no URL.
-pub fn set(scope: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, result: ReturnValue<'_, Value>) {
+pub fn set(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    result: ReturnValue<'_, Value>,
+) {
     let (Some(href), Some(component), Some(value)) =
         (text(scope, arguments.get(0)), text(scope, arguments.get(1)), text(scope, arguments.get(2)))
     else {

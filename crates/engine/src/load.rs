@@ -1,0 +1,272 @@
+//! Loading a worker into an isolate.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+
+use selvedge_model::{Artifact, BindingValue, Diagnostic, LogEvent, LogKind, LogLevel, Worker};
+use selvedge_wire::message::{Call, Load, ResetCode};
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use crate::connection::{Broken, Stream};
+use crate::host::Offence;
+use crate::pool::Instance;
+use crate::shared::unix_ms;
+use crate::{EngineError, LocalEngine, ValidateError, Validated};
+
+/// Largest code cache that is kept, bytes.
+const CODE_CACHE_MAX: usize = 64 << 20;
+
+/// Why a worker was not loaded.
+#[derive(Clone, Debug)]
+pub enum LoadError {
+    /// Its code is at fault.
+    Refused(Box<Diagnostic>),
+    /// Something else.
+    Engine(EngineError),
+}
+
+impl LoadError {
+    /// As a request sees it.
+    pub fn into_engine(self) -> EngineError {
+        match self {
+            Self::Refused(diagnostic) => EngineError::LoadFailed(diagnostic.to_string()),
+            Self::Engine(error) => error,
+        }
+    }
+
+    /// As a deploy sees it.
+    pub fn into_validate(self) -> ValidateError {
+        match self {
+            Self::Refused(diagnostic) => ValidateError::Refused(diagnostic),
+            Self::Engine(EngineError::CpuExceeded) => ValidateError::Refused(Box::new(Diagnostic {
+                code: "top_level_timeout".into(),
+                message: "The module's top level used more CPU time than its limit allows.".into(),
+                ..Diagnostic::default()
+            })),
+            Self::Engine(EngineError::MemoryExceeded) => ValidateError::Refused(Box::new(Diagnostic {
+                code: "memory_exceeded".into(),
+                message: "The module's top level used more memory than its limit allows.".into(),
+                ..Diagnostic::default()
+            })),
+            Self::Engine(error) => ValidateError::Unavailable(error.to_string()),
+        }
+    }
+}
+
+/// First line of the host's answer.
+#[derive(Deserialize)]
+struct Answer {
+    handlers: String,
+    startup_us: u64,
+}
+
+/// Loads `worker`, tells all who wait, and puts the instance into the pool.
+pub async fn load(
+    engine: &LocalEngine,
+    worker: &Arc<Worker>,
+    artifact: Option<Arc<Artifact>>,
+    sender: watch::Sender<Option<Result<Arc<Instance>, EngineError>>>,
+) -> Result<(Arc<Instance>, Validated), LoadError> {
+    let result = attempt(engine, worker, artifact).await;
+    let pool = &engine.shared().pool;
+    pool.loaded(&worker.version, result.as_ref().ok().map(|(instance, _)| instance));
+    if let Err(LoadError::Refused(diagnostic)) = &result {
+        engine.shared().logs.publish(LogEvent {
+            timestamp_ms: unix_ms(),
+            account: worker.account.clone(),
+            script: worker.script.clone(),
+            version: worker.version.clone(),
+            kind: LogKind::Exception,
+            level: LogLevel::Error,
+            message: diagnostic.to_string(),
+            code: Some("worker_load_failed".into()),
+            stack: diagnostic.stack.clone(),
+            request_id: None,
+        });
+    }
+    let told = result.clone().map(|(instance, _)| instance).map_err(LoadError::into_engine);
+    sender.send_replace(Some(told));
+    result
+}
+
+async fn attempt(
+    engine: &LocalEngine,
+    worker: &Arc<Worker>,
+    artifact: Option<Arc<Artifact>>,
+) -> Result<(Arc<Instance>, Validated), LoadError> {
+    let shared = engine.shared().clone();
+    let host = engine.host(shared.pool.group(worker)).await.map_err(LoadError::Engine)?;
+    let (code, cache) = read_code(engine, worker, artifact).await?;
+    let instance = shared.pool.place(worker, &host);
+    let placed = Placed(&shared.pool, Some(instance.clone()));
+    let lost = |_| LoadError::Engine(EngineError::SandboxLost);
+    let connection = engine.connection(&host, instance.thread).map_err(lost)?;
+    let limits = &worker.limits;
+    let name = worker.script.to_string();
+    let env = env_json(worker);
+    let load = Load {
+        instance: instance.id,
+        memory_mb: limits.memory_mb,
+        cpu_ms: limits.cpu_ms,
+        cpu_burst_ms: limits.cpu_burst_ms,
+        subrequests: limits.subrequests,
+        artifact_len: code.len() as u32,
+        want_code_cache: cache.is_empty(),
+        name: &name,
+        env: &env,
+    };
+    let stream = connection.call(instance.id, "", false, |out, id| Call::Load(load).put(out, 0, id));
+    stream.allow_bulk();
+    let answer = async {
+        stream.send_all(&code, cache.is_empty()).await;
+        if !cache.is_empty() {
+            stream.send_all(&cache, true).await;
+        }
+        collect(&stream).await
+    };
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(20), answer).await;
+    let (status, body) = match answer {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(broken)) => return Err(LoadError::Engine(broken_load(&shared.pool, worker, &broken))),
+        Err(_) => {
+            stream.cancel(ResetCode::Canceled, "");
+            return Err(LoadError::Engine(EngineError::Timeout));
+        }
+    };
+    if status != 200 {
+        connection.send(|out| {
+            selvedge_wire::frame::put(out, selvedge_wire::Kind::Unload, 0, 0, &instance.id.to_le_bytes());
+        });
+        let diagnostic = serde_json::from_slice(&body).unwrap_or_else(|_| Diagnostic {
+            code: "bad_module".into(),
+            message: "The worker could not be loaded.".into(),
+            ..Diagnostic::default()
+        });
+        return Err(LoadError::Refused(Box::new(diagnostic)));
+    }
+    let end = body.iter().position(|byte| *byte == b'\n').unwrap_or(body.len());
+    let answer: Answer = serde_json::from_slice(&body[..end])
+        .map_err(|_| LoadError::Engine(EngineError::Unavailable("the host gave no proper answer".into())))?;
+    let compiled = body.get(end + 1..).unwrap_or_default();
+    if !compiled.is_empty() && compiled.len() <= CODE_CACHE_MAX {
+        keep_code_cache(engine, worker, compiled.to_vec());
+    }
+    placed.keep();
+    Ok((
+        instance,
+        Validated {
+            handlers: answer.handlers.split(',').map(str::to_owned).collect(),
+            startup_ms: answer.startup_us as f64 / 1000.0,
+        },
+    ))
+}
+
+/// Takes an instance out of the pool again unless its load succeeds.
+struct Placed<'a>(&'a crate::pool::Pool, Option<Arc<Instance>>);
+
+impl Placed<'_> {
+    fn keep(mut self) {
+        self.1 = None;
+    }
+}
+
+impl Drop for Placed<'_> {
+    fn drop(&mut self) {
+        if let Some(instance) = &self.1 {
+            self.0.remove(instance);
+        }
+    }
+}
+
+fn broken_load(pool: &crate::pool::Pool, worker: &Worker, broken: &Broken) -> EngineError {
+    let error = match broken {
+        Broken::Reset(ResetCode::CpuExceeded, _) | Broken::HostLost(Some(Offence::Cpu)) => {
+            EngineError::CpuExceeded
+        }
+        Broken::Reset(ResetCode::MemoryExceeded, _) | Broken::HostLost(Some(Offence::Memory)) => {
+            EngineError::MemoryExceeded
+        }
+        _ => return EngineError::SandboxLost,
+    };
+    if matches!(broken, Broken::Reset(..)) {
+        pool.offended(worker);
+    }
+    error
+}
+
+/// The artifact's bytes and the code cache, which is empty when there is none.
+async fn read_code(
+    engine: &LocalEngine,
+    worker: &Arc<Worker>,
+    artifact: Option<Arc<Artifact>>,
+) -> Result<(Vec<u8>, Vec<u8>), LoadError> {
+    let shared = engine.shared().clone();
+    let digest = worker.digest.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        let code = match artifact {
+            Some(artifact) => Ok(artifact.encode()),
+            None => shared.artifacts.bytes(&digest).map_err(|error| error.to_string()),
+        };
+        let cache = std::fs::read(shared.code_cache_path(&digest)).unwrap_or_default();
+        code.map(|code| (code, cache))
+    });
+    match read.await {
+        Ok(Ok(code)) => Ok(code),
+        Ok(Err(error)) => {
+            tracing::error!(%error, script = %worker.script, "a worker's code cannot be read");
+            Err(LoadError::Engine(EngineError::LoadFailed(error)))
+        }
+        Err(_) => Err(LoadError::Engine(EngineError::Unavailable("the engine is stopping".into()))),
+    }
+}
+
+fn keep_code_cache(engine: &LocalEngine, worker: &Worker, compiled: Vec<u8>) {
+    let path = engine.shared().code_cache_path(&worker.digest);
+    // It is only a cache: where it cannot be written, the next load compiles again.
+    tokio::task::spawn_blocking(move || {
+        let temporary = path.with_extension(format!("{}.tmp", fastrand::u64(..)));
+        if std::fs::write(&temporary, compiled).and_then(|()| std::fs::rename(&temporary, &path)).is_err() {
+            let _ = std::fs::remove_file(&temporary);
+        }
+    });
+}
+
+/// `env` as the runtime reads it.
+fn env_json(worker: &Worker) -> String {
+    let bindings: Vec<_> = worker
+        .bindings
+        .iter()
+        .map(|binding| {
+            let (kind, text) = match &binding.value {
+                BindingValue::PlainText { text } => ("plain_text", text),
+                BindingValue::Json { text } => ("json", text),
+                BindingValue::SecretText { text } => ("secret_text", text),
+            };
+            serde_json::json!({ "name": binding.name, "type": kind, "text": text })
+        })
+        .collect();
+    serde_json::Value::Array(bindings).to_string()
+}
+
+async fn collect(stream: &Stream) -> Result<(u16, Vec<u8>), Broken> {
+    let head = poll_fn(|cx| stream.poll_head(cx)).await?;
+    let mut body = Vec::new();
+    while let Some(chunk) = poll_fn(|cx| stream.poll_chunk(cx)).await {
+        body.extend_from_slice(&chunk?);
+        if body.len() > CODE_CACHE_MAX + (1 << 20) {
+            stream.cancel(ResetCode::Protocol, "");
+            return Err(Broken::Reset(ResetCode::Protocol, String::new()));
+        }
+    }
+    Ok((head.status.as_u16(), body))
+}
+
+/// Has a host unload an instance that nobody uses.
+pub fn unload(engine: &LocalEngine, instance: &Arc<Instance>) {
+    engine.shared().pool.remove(instance);
+    if let Ok(connection) = engine.connection(&instance.host, instance.thread) {
+        let id = instance.id.to_le_bytes();
+        connection.send(|out| selvedge_wire::frame::put(out, selvedge_wire::Kind::Unload, 0, 0, &id));
+    }
+}

@@ -1,0 +1,398 @@
+//! What is loaded where: hosts by group, isolates by worker version.
+//!
+//! Edge threads keep the instances they use; they come here only for what they do not have. Whether an instance
+//! may be used and whether it may be unloaded is settled between two atomics, `busy` and `gone`, without a lock.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use selvedge_model::{AccountId, Isolation, ScriptName, VersionId, Worker};
+use tokio::sync::{Notify, watch};
+
+use crate::EngineError;
+use crate::host::{Group, Host};
+
+/// Offences within [`OFFENCE_WINDOW`] that move a worker to a host of its own.
+const OFFENCES_MAX: usize = 3;
+const OFFENCE_WINDOW: Duration = Duration::from_secs(60);
+/// Scripts whose offences are remembered.
+const OFFENDERS_MAX: usize = 10_000;
+
+/// An isolate that serves one version of a worker.
+#[derive(Debug)]
+pub struct Instance {
+    /// The number by which its host knows it.
+    pub id: u32,
+    /// Where it runs.
+    pub host: Arc<Host>,
+    /// On which of the host's threads.
+    pub thread: usize,
+    /// What it runs.
+    pub worker: Arc<Worker>,
+    /// Requests in it now.
+    pub busy: AtomicU32,
+    /// Unloaded, condemned, or on a host that ended.
+    pub gone: AtomicBool,
+    /// Milliseconds since the engine's start.
+    pub last_used_ms: AtomicU64,
+    /// Someone waits for a place.
+    pub waiting: AtomicU32,
+    /// Told when a place becomes free and someone waits.
+    pub freed: Notify,
+}
+
+impl Instance {
+    /// Takes a place for a request; `None` when the instance is gone.
+    pub fn claim(self: &Arc<Self>) -> Option<Claim> {
+        self.busy.fetch_add(1, Ordering::SeqCst);
+        let claim = Claim(self.clone());
+        if self.gone.load(Ordering::SeqCst) { None } else { Some(claim) }
+    }
+
+    /// Marks it gone if no request is in it. True when it may be unloaded now.
+    pub fn retire_if_idle(&self) -> bool {
+        if self.busy.load(Ordering::SeqCst) > 0 || self.gone.swap(true, Ordering::SeqCst) {
+            return false;
+        }
+        if self.busy.load(Ordering::SeqCst) > 0 {
+            // A request came in between; it saw either state, and the instance is intact.
+            self.gone.store(false, Ordering::SeqCst);
+            return false;
+        }
+        true
+    }
+}
+
+/// A request's place in an instance.
+#[derive(Debug)]
+pub struct Claim(Arc<Instance>);
+
+impl Claim {
+    /// The instance.
+    pub fn instance(&self) -> &Arc<Instance> {
+        &self.0
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.0.busy.fetch_sub(1, Ordering::SeqCst);
+        if self.0.waiting.load(Ordering::Relaxed) > 0 {
+            self.0.freed.notify_one();
+        }
+    }
+}
+
+/// How a load went, for all who wait for it.
+pub type Loaded = watch::Receiver<Option<Result<Arc<Instance>, EngineError>>>;
+
+#[derive(Debug, Default)]
+struct Version {
+    instances: Vec<Arc<Instance>>,
+    loading: Option<Loaded>,
+}
+
+/// What a caller of [`Pool::find`] is to do.
+#[derive(Debug)]
+pub enum Found {
+    /// Use this one.
+    Ready(Arc<Instance>),
+    /// Somebody loads it already: wait.
+    Loading(Loaded),
+    /// Load it, and tell the others here.
+    Load(watch::Sender<Option<Result<Arc<Instance>, EngineError>>>),
+}
+
+#[derive(Debug, Default)]
+struct State {
+    versions: HashMap<VersionId, Version>,
+    /// Every instance from its placing to its end, also while it loads.
+    placed: HashMap<u32, Arc<Instance>>,
+    hosts: HashMap<u32, Arc<Host>>,
+    groups: HashMap<Group, Arc<Host>>,
+    warm: VecDeque<Arc<Host>>,
+    offences: HashMap<(AccountId, ScriptName), VecDeque<Instant>>,
+    /// Deaths of hosts without an offender, for backing off.
+    crashes: VecDeque<Instant>,
+}
+
+/// The pool.
+#[derive(Debug)]
+pub struct Pool {
+    state: Mutex<State>,
+    next_instance: AtomicU32,
+    started: Instant,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self { state: Mutex::default(), next_instance: AtomicU32::new(1), started: Instant::now() }
+    }
+}
+
+impl Pool {
+    /// Milliseconds since the engine's start.
+    pub fn now_ms(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    /// An instance of this version, or what to do to get one. `another` asks for one more than there are.
+    pub fn find(&self, version: &VersionId, another: bool) -> Found {
+        let mut state = self.lock();
+        let version = state.versions.entry(version.clone()).or_default();
+        if !another {
+            let live = version.instances.iter().filter(|instance| !instance.gone.load(Ordering::SeqCst));
+            if let Some(instance) = live.min_by_key(|instance| instance.busy.load(Ordering::Relaxed)) {
+                return Found::Ready(instance.clone());
+            }
+        }
+        if let Some(loading) = &version.loading {
+            return Found::Loading(loading.clone());
+        }
+        let (sender, receiver) = watch::channel(None);
+        version.loading = Some(receiver);
+        Found::Load(sender)
+    }
+
+    /// Instances of this version, live ones only.
+    pub fn instances_of(&self, version: &VersionId) -> Vec<Arc<Instance>> {
+        let state = self.lock();
+        let instances = state.versions.get(version).map_or(&[][..], |version| &version.instances);
+        instances.iter().filter(|instance| !instance.gone.load(Ordering::SeqCst)).cloned().collect()
+    }
+
+    /// A number and a place for a new instance on `host`.
+    pub fn place(&self, worker: &Arc<Worker>, host: &Arc<Host>) -> Arc<Instance> {
+        let taken: Vec<usize> = self
+            .instances_of(&worker.version)
+            .iter()
+            .filter(|instance| instance.host.id == host.id)
+            .map(|instance| instance.thread)
+            .collect();
+        let free = (0..host.threads).find(|thread| !taken.is_empty() && !taken.contains(thread));
+        let thread = free.unwrap_or_else(|| host.least_loaded_thread());
+        host.placed[thread].fetch_add(1, Ordering::Relaxed);
+        let instance = Arc::new(Instance {
+            id: self.next_instance.fetch_add(1, Ordering::Relaxed),
+            host: host.clone(),
+            thread,
+            worker: worker.clone(),
+            busy: AtomicU32::new(0),
+            gone: AtomicBool::new(false),
+            last_used_ms: AtomicU64::new(self.now_ms()),
+            waiting: AtomicU32::new(0),
+            freed: Notify::new(),
+        });
+        self.lock().placed.insert(instance.id, instance.clone());
+        instance
+    }
+
+    /// The instance with this number.
+    pub fn instance(&self, id: u32) -> Option<Arc<Instance>> {
+        self.lock().placed.get(&id).cloned()
+    }
+
+    /// A load came to its end.
+    pub fn loaded(&self, version: &VersionId, result: Option<&Arc<Instance>>) {
+        let mut state = self.lock();
+        let entry = state.versions.entry(version.clone()).or_default();
+        entry.loading = None;
+        match result {
+            Some(instance) => entry.instances.push(instance.clone()),
+            None if entry.instances.is_empty() => {
+                state.versions.remove(version);
+            }
+            None => {}
+        }
+    }
+
+    /// Forgets an instance that is gone.
+    pub fn remove(&self, instance: &Instance) {
+        instance.gone.store(true, Ordering::SeqCst);
+        let mut state = self.lock();
+        if state.placed.remove(&instance.id).is_some() {
+            instance.host.placed[instance.thread].fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(version) = state.versions.get_mut(&instance.worker.version) {
+            version.instances.retain(|other| other.id != instance.id);
+            if version.instances.is_empty() && version.loading.is_none() {
+                state.versions.remove(&instance.worker.version);
+            }
+        }
+        drop(state);
+        instance.freed.notify_waiters();
+    }
+
+    /// All live instances.
+    pub fn instances(&self) -> Vec<Arc<Instance>> {
+        self.lock().versions.values().flat_map(|version| version.instances.iter().cloned()).collect()
+    }
+
+    /// The group that a worker belongs to now.
+    pub fn group(&self, worker: &Worker) -> Group {
+        let key = (worker.account.clone(), worker.script.clone());
+        let offends = self.lock().offences.get(&key).is_some_and(|offences| {
+            offences.iter().filter(|at| at.elapsed() < OFFENCE_WINDOW).count() >= OFFENCES_MAX
+        });
+        match worker.isolation {
+            _ if offends => Group::Worker(key.0, key.1),
+            Isolation::Shared => Group::Shared,
+            Isolation::Account => Group::Account(key.0),
+            Isolation::Worker => Group::Worker(key.0, key.1),
+        }
+    }
+
+    /// Takes note that a worker broke a limit so that it had to be taken down.
+    pub fn offended(&self, worker: &Worker) {
+        let mut state = self.lock();
+        if state.offences.len() >= OFFENDERS_MAX {
+            state
+                .offences
+                .retain(|_, offences| offences.back().is_some_and(|at| at.elapsed() < OFFENCE_WINDOW));
+        }
+        let offences = state.offences.entry((worker.account.clone(), worker.script.clone())).or_default();
+        offences.push_back(Instant::now());
+        if offences.len() > OFFENCES_MAX {
+            offences.pop_front();
+        }
+    }
+
+    /// The host of a group; takes one out of the warm pool when the group has none. `None` when neither is there.
+    pub fn host(&self, group: &Group) -> Option<Arc<Host>> {
+        let mut state = self.lock();
+        if let Some(host) = state.groups.get(group).filter(|host| !host.closing.load(Ordering::SeqCst)) {
+            return Some(host.clone());
+        }
+        let host = state.warm.pop_front()?;
+        state.groups.insert(group.clone(), host.clone());
+        Some(host)
+    }
+
+    /// A host says that it is ready.
+    pub fn host_ready(&self, host: Arc<Host>) {
+        let mut state = self.lock();
+        state.hosts.insert(host.id, host.clone());
+        state.warm.push_back(host);
+    }
+
+    /// Hosts that wait for a group.
+    pub fn warm(&self) -> usize {
+        self.lock().warm.len()
+    }
+
+    /// All hosts with their groups.
+    pub fn hosts(&self) -> Vec<(Arc<Host>, Option<Group>)> {
+        let state = self.lock();
+        let group = |id| state.groups.iter().find(|(_, host)| host.id == id).map(|(group, _)| group.clone());
+        state.hosts.values().map(|host| (host.clone(), group(host.id))).collect()
+    }
+
+    /// Forgets a host that ended; returns the instances that were on it.
+    pub fn host_ended(&self, id: u32, blameless: bool) -> Vec<Arc<Instance>> {
+        let mut state = self.lock();
+        state.hosts.remove(&id);
+        state.groups.retain(|_, host| host.id != id);
+        state.warm.retain(|host| host.id != id);
+        if blameless {
+            state.crashes.push_back(Instant::now());
+            if state.crashes.len() > 16 {
+                state.crashes.pop_front();
+            }
+        }
+        for version in state.versions.values_mut() {
+            version.instances.retain(|instance| instance.host.id != id);
+        }
+        let lost: Vec<_> =
+            state.placed.extract_if(|_, instance| instance.host.id == id).map(|(_, i)| i).collect();
+        state.versions.retain(|_, version| !version.instances.is_empty() || version.loading.is_some());
+        for instance in &lost {
+            instance.gone.store(true, Ordering::SeqCst);
+            instance.freed.notify_waiters();
+        }
+        lost
+    }
+
+    /// Groups without instances give their host back: it is ended, since it may hold what its tenants left.
+    pub fn idle_groups(&self) -> Vec<Arc<Host>> {
+        let mut state = self.lock();
+        let used: Vec<u32> = state
+            .versions
+            .values()
+            .flat_map(|version| version.instances.iter().map(|instance| instance.host.id))
+            .collect();
+        if state.versions.values().any(|version| version.loading.is_some()) {
+            return Vec::new();
+        }
+        let idle: Vec<_> = state.groups.values().filter(|host| !used.contains(&host.id)).cloned().collect();
+        state.groups.retain(|_, host| used.contains(&host.id));
+        idle
+    }
+
+    /// How long to wait before starting another host, after crashes that nobody can be blamed for.
+    pub fn backoff(&self) -> Duration {
+        let state = self.lock();
+        let recent = state.crashes.iter().filter(|at| at.elapsed() < Duration::from_secs(30)).count() as u32;
+        let wait = Duration::from_millis(if recent == 0 { 0 } else { 10 << recent.min(9) });
+        let since = state.crashes.back().map_or(Duration::MAX, Instant::elapsed);
+        wait.saturating_sub(since)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use selvedge_model::Limits;
+
+    fn worker(isolation: Isolation) -> Worker {
+        Worker {
+            account: AccountId::default_account(),
+            script: "s".parse().unwrap(),
+            version: "00000000-0000-0000-0000-000000000001".parse().unwrap(),
+            digest: "0".repeat(64).parse().unwrap(),
+            bindings: vec![],
+            limits: Limits::default(),
+            isolation,
+            compatibility_date: String::new(),
+            compatibility_flags: vec![],
+        }
+    }
+
+    #[test]
+    fn repeat_offenders_get_a_host_of_their_own() {
+        let pool = Pool::default();
+        let worker = worker(Isolation::Shared);
+        for _ in 0..OFFENCES_MAX {
+            assert_eq!(pool.group(&worker), Group::Shared);
+            pool.offended(&worker);
+        }
+        assert_eq!(pool.group(&worker), Group::Worker(worker.account.clone(), worker.script.clone()));
+    }
+
+    #[test]
+    fn one_loads_and_the_others_wait() {
+        let pool = Pool::default();
+        let version = worker(Isolation::Account).version;
+        let Found::Load(sender) = pool.find(&version, false) else { panic!("the first one loads") };
+        let Found::Loading(waiting) = pool.find(&version, false) else { panic!("the second one waits") };
+        pool.loaded(&version, None);
+        sender.send(Some(Err(EngineError::Timeout))).unwrap();
+        assert_eq!(waiting.borrow().clone().unwrap().unwrap_err(), EngineError::Timeout);
+        assert!(matches!(pool.find(&version, false), Found::Load(_)), "after a failure somebody tries again");
+    }
+
+    #[test]
+    fn crashes_without_a_culprit_back_off() {
+        let pool = Pool::default();
+        assert_eq!(pool.backoff(), Duration::ZERO);
+        for _ in 0..5 {
+            pool.host_ended(1, true);
+        }
+        assert!(pool.backoff() > Duration::from_millis(100));
+    }
+}

@@ -1,0 +1,118 @@
+//! What all threads of the engine share.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use selvedge_model::{Digest, LogEvent, LogKind, LogLevel, Worker};
+use selvedge_store::Artifacts;
+use selvedge_telemetry::LogHub;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::host::{Group, Host};
+use crate::pool::Pool;
+use crate::{EngineConfig, EngineError};
+
+/// What other threads ask of the supervisor.
+#[derive(Debug)]
+pub enum Order {
+    /// Start a host for this group, or give it the next one that is ready.
+    Host(Group, oneshot::Sender<Result<Arc<Host>, EngineError>>),
+    /// Validate a worker.
+    Validate(
+        Arc<Worker>,
+        Arc<selvedge_model::Artifact>,
+        oneshot::Sender<Result<crate::Validated, crate::ValidateError>>,
+    ),
+    /// Look for versions that are no longer deployed.
+    Deployed(Arc<selvedge_model::Snapshot>),
+    /// End all hosts after at most this long.
+    Shutdown(std::time::Duration, oneshot::Sender<()>),
+}
+
+/// Counters for `/metrics`.
+#[derive(Debug, Default)]
+pub struct Counters {
+    pub cold_starts: AtomicU64,
+    pub evictions: AtomicU64,
+    pub hosts_started: AtomicU64,
+    pub hosts_ended: AtomicU64,
+    pub retries: AtomicU64,
+    pub limits: AtomicU64,
+    pub memory_bytes: AtomicU64,
+}
+
+/// Shared by the edge threads and the supervisor.
+#[derive(Debug)]
+pub struct Shared {
+    pub config: EngineConfig,
+    pub threads: usize,
+    pub artifacts: Artifacts,
+    pub logs: Arc<LogHub>,
+    pub pool: Pool,
+    pub orders: mpsc::UnboundedSender<Order>,
+    pub counters: Counters,
+    pub confinement: Mutex<Vec<String>>,
+    pub draining: AtomicBool,
+    /// Tells builds of the host apart in the names of code cache files.
+    pub host_build: String,
+    pub egress: crate::egress::Policy,
+}
+
+impl Shared {
+    /// The worker that an instance of this host runs. A host is not believed about others' instances.
+    pub fn worker_of(&self, instance: u32, host: &Arc<Host>) -> Option<Arc<Worker>> {
+        let instance = self.pool.instance(instance)?;
+        (instance.host.id == host.id).then(|| instance.worker.clone())
+    }
+
+    /// A host unloaded an instance by itself.
+    pub fn instance_gone(&self, id: u32) {
+        if let Some(instance) = self.pool.instance(id) {
+            self.pool.remove(&instance);
+        }
+    }
+
+    /// Tells the worker's owner that a limit was broken or a sandbox lost.
+    pub fn report(&self, worker: &Worker, error: &EngineError, request_id: &str) {
+        self.counters.limits.fetch_add(1, Ordering::Relaxed);
+        self.logs.publish(LogEvent {
+            timestamp_ms: unix_ms(),
+            account: worker.account.clone(),
+            script: worker.script.clone(),
+            version: worker.version.clone(),
+            kind: LogKind::Limit,
+            level: LogLevel::Error,
+            message: error.to_string(),
+            code: Some(error.code().into()),
+            stack: None,
+            request_id: (!request_id.is_empty()).then(|| request_id.into()),
+        });
+    }
+
+    /// Where the compiled code of an artifact is kept.
+    pub fn code_cache_path(&self, digest: &Digest) -> PathBuf {
+        self.config.code_cache.join(format!("{digest}-{}", self.host_build))
+    }
+
+    /// What confines the hosts.
+    pub fn confinement(&self) -> Vec<String> {
+        self.confinement.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Isolates by host.
+    pub fn isolates_by_host(&self) -> HashMap<u32, usize> {
+        let mut counts = HashMap::new();
+        for instance in self.pool.instances() {
+            *counts.entry(instance.host.id).or_default() += 1;
+        }
+        counts
+    }
+}
+
+/// Unix time, milliseconds.
+pub fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
