@@ -5,12 +5,18 @@ use std::path::Path;
 
 use clap::Args;
 use comfy_table::{Cell, Color};
+use selvedge_confine::probe::Machine;
 use serde::Serialize;
 
 use crate::cli::Shared;
 use crate::failure::{Failure, Outcome};
 use crate::places;
-use crate::terminal::{DIM, Terminal, table};
+use crate::terminal::{DIM, Terminal, bytes, table};
+
+/// Fewer open files than this limit the clients that can be served at a time.
+const FILES_WANTED: u64 = 4096;
+/// Less available memory than this leaves little for sandboxes, bytes.
+const MEMORY_WANTED: u64 = 512 << 20;
 
 /// Say what this machine offers: confinement, kernel features, files, ports.
 #[derive(Debug, Args)]
@@ -52,7 +58,10 @@ impl Finding {
 
 /// Runs the command. Fails when something is missing.
 pub(crate) fn run(_args: &DoctorArgs, shared: &Shared, terminal: Terminal) -> Outcome {
-    let mut findings = helper_files(&places::libexec());
+    let machine = Machine::probe();
+    let mut findings = confinement(&machine);
+    findings.extend(resources(&machine));
+    findings.extend(helper_files(&places::libexec()));
     findings.push(data_dir(&shared.data_dir()));
     for (port, option) in [(8080, "--http"), (8081, "--admin")] {
         findings.push(port_free(port, option));
@@ -63,6 +72,63 @@ pub(crate) fn run(_args: &DoctorArgs, shared: &Shared, terminal: Terminal) -> Ou
         return Ok(());
     }
     Err(Failure::new("missing", format!("{missing} things are missing that Selvedge needs")))
+}
+
+fn confinement(machine: &Machine) -> Vec<Finding> {
+    let sufficient = if machine.is_sufficient() {
+        Finding::new("confinement", State::Ok, "sandboxes can be confined here", "")
+    } else {
+        let help = "run on Linux 5.13 or newer with the features below, or start with --allow-unconfined for trusted code";
+        Finding::new("confinement", State::Missing, "sandboxes cannot be confined here", help)
+    };
+    let mut findings = vec![sufficient];
+    let landlock = machine.landlock.as_ref().map(|abi| format!("version {abi}")).map_err(String::as_str);
+    findings.push(feature("landlock", landlock, "boot with `lsm=landlock,…`, on Linux 5.13 or newer"));
+    let seccomp =
+        if machine.seccomp { Ok("available".into()) } else { Err("the kernel has no system call filters") };
+    findings.push(feature("seccomp", seccomp, "use a kernel with CONFIG_SECCOMP_FILTER"));
+    for (namespace, result) in &machine.namespaces {
+        let result = result.as_ref().map(|()| "can be made".to_owned()).map_err(String::as_str);
+        let help = "run as root, or allow it to users: `sysctl kernel.unprivileged_userns_clone=1`";
+        findings.push(feature(&format!("{namespace:?} namespace").to_lowercase(), result, help));
+    }
+    let cgroup = machine.cgroup.as_ref().map(Clone::clone).map_err(String::as_str);
+    findings.push(feature(
+        "control groups",
+        cgroup,
+        "run as root or with `systemd-run --user -p Delegate=yes`; without, limits are enforced by polling",
+    ));
+    findings
+}
+
+/// Each single feature makes confinement stronger; whether the whole suffices is a finding of its own.
+fn feature(what: &str, found: Result<String, &str>, help: &str) -> Finding {
+    match found {
+        Ok(detail) => Finding::new(what, State::Ok, detail, ""),
+        Err(reason) => Finding::new(what, State::Warn, reason, help),
+    }
+}
+
+fn resources(machine: &Machine) -> Vec<Finding> {
+    let (soft, hard) = machine.open_files;
+    let files = if hard < FILES_WANTED { State::Warn } else { State::Ok };
+    let memory = if machine.available_bytes < MEMORY_WANTED { State::Warn } else { State::Ok };
+    vec![
+        Finding::new("kernel", State::Ok, &machine.kernel, ""),
+        Finding::new("processors", State::Ok, machine.processors.to_string(), ""),
+        Finding::new(
+            "memory",
+            memory,
+            format!("{} of {} available", bytes(machine.available_bytes), bytes(machine.memory_bytes)),
+            "lower the budget of sandboxes: `selvedge up --memory-budget-mb 128`",
+        ),
+        Finding::new(
+            "open files",
+            files,
+            format!("{soft}, up to {hard}"),
+            "raise the hard limit (`ulimit -Hn 65536`, or LimitNOFILE= of the service): each client takes one",
+        ),
+    ]
 }
 
 fn helper_files(libexec: &Path) -> Vec<Finding> {
