@@ -1,5 +1,6 @@
 //! Who calls: a bearer token, never a web page of another origin.
 
+use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
@@ -16,7 +17,7 @@ pub(crate) struct Identity(pub(crate) AccountId);
 /// Middleware around every call: checks origin, token and, where the path names one, the account.
 pub(crate) async fn authenticate(
     State(control): State<Control>,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
@@ -27,6 +28,7 @@ pub(crate) async fn authenticate(
         .read(move |records| records.store.authenticate(&token))
         .await?
         .ok_or_else(|| unauthorized("the token is not valid; the default one is in the data directory"))?;
+    let params = params.map_err(|error| ApiError::bad("invalid_request", error.body_text()))?;
     // Whether the other account exists is not told.
     if params.iter().any(|(name, value)| name == "account" && value != account.as_str()) {
         return Err(ApiError::new(

@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use crate::error::ApiError;
+use crate::json;
 
 /// How long a client may take to send a JSON body.
 const BODY_TIME: Duration = Duration::from_secs(30);
@@ -56,9 +57,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
             Err(_) => return Err(timeout()),
         };
         let text = if bytes.is_empty() { b"{}".as_slice() } else { &bytes };
-        serde_json::from_slice(text)
+        json::object(text)
             .map(Self)
-            .map_err(|error| ApiError::bad("invalid_json", error.to_string()))
+            .map_err(|problem| ApiError::bad("invalid_json", format!("the body is not valid: {problem}")))
     }
 }
 

@@ -5,6 +5,7 @@ pub mod control;
 mod deployments;
 mod error;
 mod extract;
+mod json;
 mod logs;
 mod metadata;
 mod router;

@@ -38,7 +38,7 @@ pub(crate) async fn recent(
 ) -> Result<Json<Vec<LogEvent>>, ApiError> {
     let limit = limit.unwrap_or(LIMIT_DEFAULT);
     if limit > LIMIT_MAX {
-        return Err(ApiError::bad("invalid_request", format!("limit: at most {LIMIT_MAX}")));
+        return Err(ApiError::bad("invalid_request", format!("the limit is at most {LIMIT_MAX}")));
     }
     require(&control, &account, &script).await?;
     let mut events = Vec::new();

@@ -7,6 +7,7 @@ use selvedge_store::version::BINDINGS_MAX;
 use serde::{Deserialize, Deserializer};
 
 use crate::error::ApiError;
+use crate::json;
 
 /// Longest value of a binding, bytes.
 const TEXT_BYTES_MAX: usize = 128 << 10;
@@ -91,8 +92,7 @@ impl<'de> Deserialize<'de> for Sensitive {
 impl Metadata {
     /// Reads and checks the part.
     pub(crate) fn parse(bytes: &[u8], limits_max: &Limits) -> Result<Self, ApiError> {
-        let metadata: Self =
-            serde_json::from_slice(bytes).map_err(|error| invalid(format!("metadata: {error}")))?;
+        let metadata: Self = json::object(bytes).map_err(invalid)?;
         for spec in &metadata.bindings {
             check_name(&spec.name)?;
             check_text(&spec.name, &spec.text)?;
@@ -144,7 +144,7 @@ impl Metadata {
 }
 
 fn invalid(message: String) -> ApiError {
-    ApiError::bad("invalid_metadata", message)
+    ApiError::bad("invalid_metadata", format!("the metadata is not valid: {message}"))
 }
 
 /// Whether a binding may have this name: an ASCII identifier of JavaScript.
@@ -178,7 +178,7 @@ pub(crate) fn check_message(message: &str) -> Result<(), ApiError> {
     if message.len() <= MESSAGE_BYTES_MAX {
         return Ok(());
     }
-    Err(ApiError::bad("invalid_request", format!("message: longer than {MESSAGE_BYTES_MAX} bytes")))
+    Err(ApiError::bad("invalid_request", format!("the message is longer than {MESSAGE_BYTES_MAX} bytes")))
 }
 
 /// Whether a script may have so many routes.
@@ -186,7 +186,7 @@ pub(crate) fn check_routes(routes: &[RoutePattern]) -> Result<(), ApiError> {
     if routes.len() <= ROUTES_MAX {
         return Ok(());
     }
-    Err(ApiError::bad("invalid_request", format!("routes: more than {ROUTES_MAX} for one script")))
+    Err(ApiError::bad("invalid_request", format!("a script has at most {ROUTES_MAX} routes")))
 }
 
 fn check_compatibility(date: &str, flags: &[String]) -> Result<(), ApiError> {

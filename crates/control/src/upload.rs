@@ -35,15 +35,23 @@ impl FromRequest<Control> for Upload {
     async fn from_request(request: Request, control: &Control) -> Result<Self, ApiError> {
         // The body is not read until there is room for it.
         let _room = control.uploads().acquire().await.map_err(ApiError::internal)?;
-        let multipart = Multipart::from_request(request, control).await.map_err(|_| {
+        let mut multipart = Multipart::from_request(request, control).await.map_err(|_| {
             ApiError::bad("invalid_upload", "an upload is multipart/form-data with a boundary")
         })?;
-        let read = read(multipart, &control.settings().limits_max);
+        let read = async {
+            let upload = read(&mut multipart, &control.settings().limits_max).await;
+            if upload.is_err() {
+                // A client that is still sending sees the answer only if the rest is read; the body's limit
+                // bounds that, and nothing of it is kept.
+                while let Ok(Some(_)) = multipart.next_field().await {}
+            }
+            upload
+        };
         tokio::time::timeout(UPLOAD_TIME, read).await.unwrap_or_else(|_| Err(timeout()))
     }
 }
 
-async fn read(mut multipart: Multipart, limits_max: &Limits) -> Result<Upload, ApiError> {
+async fn read(multipart: &mut Multipart, limits_max: &Limits) -> Result<Upload, ApiError> {
     let mut metadata = None;
     let mut modules = Vec::new();
     while let Some(field) = multipart.next_field().await.map_err(unreadable)? {

@@ -25,6 +25,9 @@ pub(crate) fn migrate(db: &mut Connection, migrations: &[&str]) -> Result<(), St
     for (number, sql) in (1..=known).zip(migrations).skip(found as usize) {
         let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
         tx.execute_batch(sql)?;
+        if tx.prepare("PRAGMA foreign_key_check")?.exists([])? {
+            return Err(StoreError::Damaged(format!("migration {number} leaves dangling references")));
+        }
         tx.execute(
             "INSERT INTO schema_migration (number, applied_at) VALUES (?1, ?2)",
             (number, crate::store::now_ms()),
@@ -60,6 +63,10 @@ mod tests {
         let mut db = Connection::open_in_memory().unwrap();
         let broken = "CREATE TABLE a (x INTEGER); INSERT INTO missing VALUES (1)";
         assert!(migrate(&mut db, &[broken]).is_err());
+        let dangling = "CREATE TABLE a (x INTEGER PRIMARY KEY); CREATE TABLE b (x REFERENCES a (x));
+            INSERT INTO b VALUES (1)";
+        db.pragma_update(None, "foreign_keys", "OFF").unwrap();
+        assert!(matches!(migrate(&mut db, &[dangling]), Err(StoreError::Damaged(_))));
         assert_eq!(applied(&db), 0);
         migrate(&mut db, &["CREATE TABLE a (x INTEGER)"]).unwrap();
     }

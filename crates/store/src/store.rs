@@ -52,9 +52,11 @@ impl Store {
         db.pragma_update(None, "journal_mode", "WAL")?;
         // What is acknowledged survives a power cut: WAL alone syncs at checkpoints only.
         db.pragma_update(None, "synchronous", "FULL")?;
-        db.pragma_update(None, "foreign_keys", "ON")?;
         db.pragma_update(None, "trusted_schema", "OFF")?;
+        // A migration may rebuild a table that others refer to; it is checked as a whole instead.
+        db.pragma_update(None, "foreign_keys", "OFF")?;
         migrate(&mut db, MIGRATIONS)?;
+        db.pragma_update(None, "foreign_keys", "ON")?;
         let sealer = unlock(&db, dir, key)?;
         let store =
             Self { db: Mutex::new(db), sealer, workers: Mutex::default(), artifact_use: RwLock::default() };

@@ -372,3 +372,49 @@ fn acknowledged_deployments_survive_a_kill() {
     store.sweep_artifacts(&artifacts).unwrap();
     assert!(artifacts.list().unwrap().len() <= versions.len());
 }
+
+/// Whatever migrations come later, what schema 1 held is still served.
+#[test]
+fn a_database_of_schema_1_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let db = rusqlite::Connection::open(dir.path().join("selvedge.db")).unwrap();
+    // The dump's order is alphabetical.
+    db.pragma_update(None, "foreign_keys", "OFF").unwrap();
+    db.execute_batch(include_str!("data/schema-1.sql")).unwrap();
+    db.close().unwrap();
+    let key = SecretKey::from_hex(&"ab".repeat(32)).unwrap();
+    let store = Store::open(dir.path(), Some(key)).unwrap();
+    let snapshot = store.snapshot().unwrap();
+    let shares = &snapshot.scripts[&(account(), name("a"))].shares;
+    assert_eq!(shares[0].percentage, 100.0);
+    assert_eq!(shares[0].worker.bindings, [plain("P", "x"), secret("S", "hunter2")]);
+    assert_eq!(shares[0].worker.limits.cpu_ms, 7);
+    assert_eq!(snapshot.routes[0].pattern.to_string(), "x.org/*");
+    assert!(snapshot.generation > 604, "generations go on");
+}
+
+#[test]
+fn a_database_of_a_newer_program_is_refused_and_left_alone() {
+    let data = Data::new();
+    let path = data.dir.path().join("selvedge.db");
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute("INSERT INTO schema_migration (number, applied_at) VALUES (1000, 0)", []).unwrap();
+    db.close().unwrap();
+    let error = Store::open(data.dir.path(), None).unwrap_err();
+    assert!(matches!(error, StoreError::NewerSchema { found: 1000, .. }), "{error}");
+}
+
+#[test]
+fn one_damaged_script_does_not_hide_the_others() {
+    let data = Data::new();
+    data.deploy("a", "1", vec![]);
+    data.deploy("b", "1", vec![secret("S", "x")]);
+    let db = rusqlite::Connection::open(data.dir.path().join("selvedge.db")).unwrap();
+    db.execute("UPDATE version_secret SET sealed = x'00'", []).unwrap();
+    db.close().unwrap();
+    let data = data.reopen();
+    let snapshot = data.store.snapshot().unwrap();
+    assert_eq!(snapshot.scripts.keys().map(|(_, script)| script.as_str()).collect::<Vec<_>>(), ["a"]);
+    data.deploy("b", "2", vec![secret("S", "y")]);
+    assert_eq!(data.worker("b").bindings, [secret("S", "y")]);
+}
