@@ -15,8 +15,8 @@ use crate::sandbox::Sandbox;
 use crate::settings::Settings;
 use crate::stack::MapCache;
 
-/// Uploads held in memory at a time; further ones wait.
-const UPLOADS_AT_A_TIME: usize = 4;
+/// Memory for uploads from their arrival until they are recorded, MiB; further ones wait.
+const UPLOADS_MIB: usize = 256;
 /// Live tails at a time.
 pub(crate) const TAILS_MAX: usize = 64;
 
@@ -33,7 +33,7 @@ struct Inner {
     publishing: tokio::sync::Mutex<()>,
     settings: Settings,
     turns: Turns,
-    uploads: Semaphore,
+    uploads: Arc<Semaphore>,
     tails: Arc<Semaphore>,
     maps: MapCache,
     closing: watch::Sender<bool>,
@@ -71,7 +71,7 @@ impl Control {
             publishing: tokio::sync::Mutex::default(),
             settings,
             turns: Turns::default(),
-            uploads: Semaphore::new(UPLOADS_AT_A_TIME),
+            uploads: Arc::new(Semaphore::new(UPLOADS_MIB)),
             tails: Arc::new(Semaphore::new(TAILS_MAX)),
             maps: MapCache::default(),
             closing: watch::channel(false).0,
@@ -135,7 +135,8 @@ impl Control {
         &self.0.settings
     }
 
-    pub(crate) fn uploads(&self) -> &Semaphore {
+    /// One permit is one MiB of an upload.
+    pub(crate) fn uploads(&self) -> &Arc<Semaphore> {
         &self.0.uploads
     }
 

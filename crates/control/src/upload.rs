@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use selvedge_model::artifact::{ARTIFACT_BYTES_MAX, MODULES_MAX};
 use selvedge_model::{Artifact, Limits, Module, ModuleKind};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::control::Control;
 use crate::error::ApiError;
@@ -27,14 +28,21 @@ const UPLOAD_TIME: Duration = Duration::from_secs(300);
 pub(crate) struct Upload {
     pub(crate) metadata: Metadata,
     pub(crate) artifact: Artifact,
+    /// Its share of the memory for uploads, held until it is recorded.
+    pub(crate) room: OwnedSemaphorePermit,
 }
 
 impl FromRequest<Control> for Upload {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, control: &Control) -> Result<Self, ApiError> {
+        let length = length(request.headers());
+        if length > UPLOAD_BYTES_MAX {
+            return Err(over_limit());
+        }
         // The body is not read until there is room for it.
-        let _room = control.uploads().acquire().await.map_err(ApiError::internal)?;
+        let mib = length.div_ceil(1 << 20).max(1) as u32;
+        let room = control.uploads().clone().acquire_many_owned(mib).await.map_err(ApiError::internal)?;
         let mut multipart = Multipart::from_request(request, control).await.map_err(|_| {
             ApiError::bad("invalid_upload", "an upload is multipart/form-data with a boundary")
         })?;
@@ -45,13 +53,20 @@ impl FromRequest<Control> for Upload {
                 // bounds that, and nothing of it is kept.
                 while let Ok(Some(_)) = multipart.next_field().await {}
             }
-            upload
+            let (metadata, artifact) = upload?;
+            Ok(Upload { metadata, artifact, room })
         };
         tokio::time::timeout(UPLOAD_TIME, read).await.unwrap_or_else(|_| Err(timeout()))
     }
 }
 
-async fn read(multipart: &mut Multipart, limits_max: &Limits) -> Result<Upload, ApiError> {
+/// Bytes that the body will have: as announced, or else as many as are allowed.
+fn length(headers: &HeaderMap) -> usize {
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
+    announced.unwrap_or(UPLOAD_BYTES_MAX)
+}
+
+async fn read(multipart: &mut Multipart, limits_max: &Limits) -> Result<(Metadata, Artifact), ApiError> {
     let mut metadata = None;
     let mut modules = Vec::new();
     while let Some(field) = multipart.next_field().await.map_err(unreadable)? {
@@ -80,7 +95,7 @@ async fn read(multipart: &mut Multipart, limits_max: &Limits) -> Result<Upload, 
     }
     let metadata = metadata.ok_or_else(|| ApiError::bad("invalid_upload", "part metadata is missing"))?;
     let artifact = Artifact::new(metadata.main_module.as_str(), modules)?;
-    Ok(Upload { metadata, artifact })
+    Ok((metadata, artifact))
 }
 
 async fn bytes(mut field: Field<'_>, name: &str, max: usize) -> Result<Vec<u8>, ApiError> {
@@ -116,12 +131,14 @@ fn kind(name: &str, content_type: Option<&str>) -> Result<ModuleKind, ApiError> 
 
 fn unreadable(error: MultipartError) -> ApiError {
     match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            ApiError::too_large(format!("the upload is larger than {UPLOAD_BYTES_MAX} bytes"))
-        }
+        StatusCode::PAYLOAD_TOO_LARGE => over_limit(),
         _ => ApiError::bad(
             "invalid_upload",
             format!("the upload is malformed or broke off: {}", error.body_text()),
         ),
     }
+}
+
+fn over_limit() -> ApiError {
+    ApiError::too_large(format!("the upload is larger than {UPLOAD_BYTES_MAX} bytes"))
 }

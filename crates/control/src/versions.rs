@@ -58,7 +58,7 @@ pub(crate) async fn add(
     deploy: bool,
 ) -> Result<Uploaded, ApiError> {
     let turn = control.turn(&account, &script).await;
-    let Upload { mut metadata, artifact } = upload;
+    let Upload { mut metadata, artifact, room } = upload;
     let artifact = Arc::new(artifact);
     let base = {
         let (account, script, artifact) = (account.clone(), script.clone(), artifact.clone());
@@ -99,7 +99,9 @@ pub(crate) async fn add(
         routes: metadata.routes,
     };
     let record = move |records: &crate::control::Records| {
-        records.store.add_version(&records.artifacts, &artifact, &new)
+        let created = records.store.add_version(&records.artifacts, &artifact, &new);
+        drop((artifact, room));
+        created
     };
     let created = control.change(turn, record).await?;
     Ok(Uploaded {

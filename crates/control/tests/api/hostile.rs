@@ -137,6 +137,42 @@ fn cut(server: &Server, body: &[u8], claimed: usize) -> TcpStream {
 }
 
 #[test]
+fn an_upload_that_announces_too_much_is_refused_unread() {
+    let server = Server::start();
+    Answer::read(cut(&server, b"", 1 << 40)).refused(413, "too_large");
+    // One without a length may be as large as is allowed, and no larger.
+    let token = format!("Bearer {}", server.token);
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    let head = format!(
+        "PUT {A}/scripts/a HTTP/1.1\r\nhost: admin.test\r\nconnection: close\r\nauthorization: {token}\r\n\
+         content-type: {MULTIPART}\r\ntransfer-encoding: chunked\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let body = form(&[metadata(MAIN), module("")]);
+    for byte in body.chunks(10) {
+        stream.write_all(format!("{:x}\r\n", byte.len()).as_bytes()).unwrap();
+        stream.write_all(byte).unwrap();
+        stream.write_all(b"\r\n").unwrap();
+    }
+    stream.write_all(b"0\r\n\r\n").unwrap();
+    assert_eq!(Answer::read(stream).status, 200);
+}
+
+#[test]
+fn uploads_that_stall_do_not_keep_small_ones_out() {
+    let server = Server::start();
+    let body = form(&[metadata(MAIN), module("")]);
+    // Each has sent everything but the end.
+    let stalled: Vec<TcpStream> =
+        (0..20).map(|_| cut(&server, &body[..body.len() - 20], body.len())).collect();
+    server.deploy("b", "1");
+    for mut stream in stalled {
+        stream.write_all(&body[body.len() - 20..]).unwrap();
+        assert_eq!(Answer::read(stream).status, 200);
+    }
+}
+
+#[test]
 fn an_upload_that_breaks_off_changes_nothing() {
     let server = Server::start();
     let whole = form(&[metadata(MAIN), module("export default {}")]);
