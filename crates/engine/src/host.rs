@@ -8,23 +8,27 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::net::{
     AddressFamily, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
     recv, sendmsg, socketpair,
 };
+use rustix::time::Timespec;
 use selvedge_confine::cgroup::{Bounds, Cgroup, CgroupRoot};
 use selvedge_confine::procstat::{self, Usage};
 use selvedge_confine::spawn;
 use selvedge_model::{AccountId, ScriptName};
 use selvedge_wire::page::MappedPage;
 use selvedge_wire::{decode, message};
-use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
 use crate::EngineConfig;
 
 /// Exit status of a host whose running instance went on allocating when told to stop.
 const EXIT_OUT_OF_MEMORY: i32 = 86;
+
+/// Longest wait for a host to serve, seconds; it takes some tens of milliseconds.
+const READY_TIMEOUT_S: i64 = 10;
 
 /// Who shares a host process.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -144,22 +148,25 @@ impl Host {
 
     /// Waits for the host to say that it is confined and serves.
     pub async fn ready(&self) -> Result<(), String> {
-        let control =
-            self.control.try_clone().and_then(AsyncFd::register).map_err(|error| error.to_string())?;
-        let mut bytes = [0; 4096];
-        let length = loop {
-            let mut guard = control.readable().await.map_err(|error| error.to_string())?;
-            let received = guard.try_io(|fd| Ok(recv(fd.get_ref(), &mut bytes[..], RecvFlags::DONTWAIT)?));
-            match received {
-                Ok(Ok((_, length))) => break length,
-                Ok(Err(error)) => return Err(error.to_string()),
-                Err(_would_block) => {}
-            }
+        let control = self.control.try_clone().map_err(|error| error.to_string())?;
+        let received = tokio::task::spawn_blocking(move || {
+            let timeout = Timespec { tv_sec: READY_TIMEOUT_S, tv_nsec: 0 };
+            poll(&mut [PollFd::new(&control, PollFlags::IN)], Some(&timeout))?;
+            let mut bytes = vec![0; 4096];
+            let (_, length) = recv(&control, &mut bytes[..], RecvFlags::DONTWAIT)?;
+            bytes.truncate(length);
+            rustix::io::Result::Ok(bytes)
+        });
+        let bytes = match received.await {
+            Ok(Ok(bytes)) => bytes,
+            Ok(Err(rustix::io::Errno::AGAIN)) => return Err("it was not ready in time".into()),
+            Ok(Err(error)) => return Err(error.to_string()),
+            Err(_) => return Err("the engine is stopping".into()),
         };
-        if length == 0 {
+        if bytes.is_empty() {
             return Err("it ended before it was ready; its own message stands above".into());
         }
-        let hello = decode(&bytes[..length]).map_err(|error| error.to_string())?;
+        let hello = decode(&bytes).map_err(|error| error.to_string())?;
         let (frame, _) = hello.ok_or("its greeting was cut off")?;
         let confinement = message::decode_hello(frame.payload).map_err(|error| error.to_string())?;
         let measures = confinement.split("; ").map(str::to_owned).collect();
