@@ -16,7 +16,7 @@ pin_project! {
     pub(crate) struct EdgeBody<B> {
         #[pin]
         content: Content<B>,
-        exchange: Exchange,
+        exchange: Box<Exchange>,
     }
 }
 
@@ -29,11 +29,11 @@ pin_project! {
 }
 
 impl<B> EdgeBody<B> {
-    pub(crate) fn worker(body: B, exchange: Exchange) -> Self {
+    pub(crate) fn worker(body: B, exchange: Box<Exchange>) -> Self {
         Self { content: Content::Worker { body }, exchange }
     }
 
-    pub(crate) fn text(text: Bytes, exchange: Exchange) -> Self {
+    pub(crate) fn text(text: Bytes, exchange: Box<Exchange>) -> Self {
         let text = (!text.is_empty()).then_some(text);
         Self { content: Content::Text { text }, exchange }
     }

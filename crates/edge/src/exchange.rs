@@ -62,7 +62,7 @@ impl Exchange {
         connection: Rc<Connection>,
         request: &Request<Incoming>,
         scan: &Scan<'_>,
-    ) -> Self {
+    ) -> Box<Self> {
         let started = thread.clock.tick();
         thread.counters.started.add(1);
         let has_body = scan.chunked || scan.content_length.is_some_and(|length| length > 0);
@@ -78,7 +78,8 @@ impl Exchange {
             host: scan.host.cloned(),
             version: request.version(),
         });
-        Self {
+        // Boxed because it moves from step to step, and into the response's body.
+        Box::new(Self {
             thread,
             connection,
             started,
@@ -94,7 +95,7 @@ impl Exchange {
             bytes: 0,
             body: BodyState::Unread,
             noted,
-        }
+        })
     }
 
     /// A part of the response's body goes to the client; `last` when nothing follows it.

@@ -120,10 +120,7 @@ async fn http<B: AnswerBody>(
     let mut socket = ClientSocket::new(stream, connection.clone());
     let spoken = socket.sniff().await;
     let config = thread.config.clone();
-    let service = service_fn(|request| {
-        let served = serve(thread.clone(), handler.clone(), connection.clone(), request);
-        async { Ok::<_, Infallible>(served.await) }
-    });
+    let service = service_fn(|request| serve(thread.clone(), handler.clone(), connection.clone(), request));
     match spoken {
         Spoken::Nothing => {}
         Spoken::Http1 => {
@@ -181,7 +178,7 @@ async fn serve<B: AnswerBody>(
     handler: Rc<impl Handler<B>>,
     connection: Rc<Connection>,
     request: Request<Incoming>,
-) -> Response<EdgeBody<B>> {
+) -> Result<Response<EdgeBody<B>>, Infallible> {
     let scan = Scan::of(request.headers());
     let mut exchange = Exchange::begin(thread, connection, &request, &scan);
     let asker = Asker {
@@ -199,7 +196,7 @@ async fn serve<B: AnswerBody>(
         }
         Err(refusal) => Err(refusal),
     };
-    respond(exchange, answer, asker)
+    Ok(respond(exchange, answer, asker))
 }
 
 /// What of the request decides the shape of an answer.
@@ -274,7 +271,7 @@ async fn handle<B: AnswerBody>(
 
 /// Step 6. Makes the response of a worker's answer, or of the reason why there is none.
 fn respond<B: AnswerBody>(
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     answer: Result<Response<B>, Refusal>,
     asker: Asker,
 ) -> Response<EdgeBody<B>> {

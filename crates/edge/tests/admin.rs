@@ -29,7 +29,9 @@ fn health_follows_the_life_of_the_process() {
     assert_eq!(health(), [200, 200, 200]);
     let metrics = server.get("/metrics");
     assert!(metrics.header("content-type").unwrap().starts_with("application/openmetrics-text"));
-    assert!(metrics.text().contains("selvedge_http_requests_total{protocol=\"http/1.1\",status=\"2xx\"} 1\n"));
+    assert!(
+        metrics.text().contains("selvedge_http_requests_total{protocol=\"http/1.1\",status=\"2xx\"} 1\n")
+    );
     readiness.drain();
     readiness.started();
     assert_eq!(health(), [200, 200, 503]);

@@ -3,7 +3,7 @@
 /// Appends `bytes` for a field in double quotes of the text format: `"`, `\`, control characters and
 /// everything beyond ASCII as `\xHH`.
 pub(super) fn text(bytes: &[u8], out: &mut Vec<u8>) {
-    if bytes.iter().all(|&b| plain(b)) {
+    if all_plain(bytes) {
         return out.extend_from_slice(bytes);
     }
     for &byte in bytes {
@@ -18,7 +18,7 @@ pub(super) fn text(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Appends `bytes` for the inside of a JSON string. Bytes that are no UTF-8 become U+FFFD.
 pub(super) fn json(bytes: &[u8], out: &mut Vec<u8>) {
-    if bytes.iter().all(|&b| plain(b)) {
+    if all_plain(bytes) {
         return out.extend_from_slice(bytes);
     }
     for c in String::from_utf8_lossy(bytes).chars() {
@@ -38,7 +38,12 @@ pub(super) fn json(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Printable ASCII that means nothing in either format.
 fn plain(byte: u8) -> bool {
-    (0x20..0x7f).contains(&byte) && byte != b'"' && byte != b'\\'
+    (0x20..0x7f).contains(&byte) & (byte != b'"') & (byte != b'\\')
+}
+
+/// Looks at every byte whatever it finds, which compiles to vector instructions.
+fn all_plain(bytes: &[u8]) -> bool {
+    bytes.iter().fold(true, |so_far, &byte| so_far & plain(byte))
 }
 
 fn push_hex(byte: u8, out: &mut Vec<u8>) {
