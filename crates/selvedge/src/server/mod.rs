@@ -208,8 +208,8 @@ fn start_engine(
     Engine::start(config, artifacts.clone(), logs.clone(), registry).map_err(|error| {
         let code = match &error {
             StartError::NoHost(_) => "no_isolate_host",
-            StartError::Unconfined(_) => "unconfined",
             StartError::Host(_) => "host_failed",
+            StartError::System(..) => "start",
         };
         Failure::new(code, error.to_string())
     })
