@@ -27,6 +27,9 @@ use crate::shared::Shared;
 /// First read buffer, bytes; it grows for a frame that is larger.
 const READ_BUFFER: usize = 64 << 10;
 
+/// Most streams of a host on one connection; its workers' subrequest limits keep an honest one far below.
+const HOST_CALLS_MAX: usize = 16_384;
+
 /// A hash for stream ids, which are sequential.
 #[derive(Default)]
 pub struct IdHasher(u64);
@@ -97,11 +100,12 @@ struct StreamState {
 #[derive(Debug)]
 pub struct Connection {
     pub host: Arc<Host>,
-    pub thread: usize,
     shared: Arc<Shared>,
     out: RefCell<Vec<u8>>,
     streams: RefCell<IdMap<Rc<Stream>>>,
     next_stream: Cell<u32>,
+    /// Streams that the host opened and that are not over.
+    host_calls: Cell<usize>,
     /// Wakes the task, when it is not about to run anyway.
     task: RefCell<Option<Waker>>,
     scheduled: Cell<bool>,
@@ -114,11 +118,11 @@ impl Connection {
         let socket = UnixStream::from_std(host.connect(thread)?)?;
         let connection = Rc::new(Self {
             host,
-            thread,
             shared,
             out: RefCell::default(),
             streams: RefCell::default(),
             next_stream: Cell::new(1),
+            host_calls: Cell::new(0),
             task: RefCell::default(),
             scheduled: Cell::new(false),
             closed: Cell::new(false),
@@ -209,7 +213,9 @@ impl Connection {
                 }
             }
             Kind::Open => match Call::decode(frame.payload)? {
-                Call::Subrequest(request) if frame.stream % 2 == 0 => {
+                Call::Subrequest(request)
+                    if frame.stream % 2 == 0 && self.host_calls.get() < HOST_CALLS_MAX =>
+                {
                     crate::egress::begin(self, &self.shared, frame.stream, &request, frame.fin());
                 }
                 _ => return Err(WireError::Payload("call of a host")),
@@ -516,6 +522,7 @@ impl Connection {
             request_id: Box::default(),
         });
         self.streams.borrow_mut().insert(id, stream.clone());
+        self.host_calls.set(self.host_calls.get() + 1);
         stream
     }
 
@@ -529,6 +536,7 @@ impl Connection {
 
     /// Forgets a stream that the host opened, once both halves are over.
     pub fn forget(&self, stream: &Stream) {
+        self.host_calls.set(self.host_calls.get() - 1);
         self.streams.borrow_mut().remove(&stream.id);
     }
 }

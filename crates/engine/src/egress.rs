@@ -137,9 +137,10 @@ pub fn begin(
             Err(failed) => Err(failed),
         };
         match served {
-            Ok(()) => connection.forget(&stream),
+            Ok(()) => {}
             Err(Failed(code, text)) => stream.cancel(code, &text),
         }
+        connection.forget(&stream);
     });
 }
 

@@ -109,7 +109,7 @@ async fn attempt(
         instance: instance.id,
         memory_mb: limits.memory_mb,
         cpu_ms: limits.cpu_ms,
-        cpu_burst_ms: limits.cpu_burst_ms,
+        cpu_burst_ms: if shared.pool.is_suspect(worker) { limits.cpu_ms } else { limits.cpu_burst_ms },
         subrequests: limits.subrequests,
         artifact_len: code.len() as u32,
         want_code_cache: cache.is_empty(),

@@ -244,6 +244,13 @@ impl Pool {
         }
     }
 
+    /// Whether a worker broke a limit a moment ago, so that it gets no advance of CPU time.
+    pub fn is_suspect(&self, worker: &Worker) -> bool {
+        let key = (worker.account.clone(), worker.script.clone());
+        let last = self.lock().offences.get(&key).and_then(|offences| offences.back().copied());
+        last.is_some_and(|at| at.elapsed() < OFFENCE_WINDOW)
+    }
+
     /// Takes note that a worker broke a limit so that it had to be taken down.
     pub fn offended(&self, worker: &Worker) {
         let mut state = self.lock();

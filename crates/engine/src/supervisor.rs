@@ -19,7 +19,7 @@ const TICK: Duration = Duration::from_millis(50);
 /// How often idle instances and memory are looked at.
 const SWEEP: Duration = Duration::from_millis(500);
 /// How long a turn may go on after V8 was asked to stop it.
-const STOP_PATIENCE: Duration = Duration::from_millis(300);
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// How long any turn may take, whatever the host says.
 const TURN_MAX: Duration = Duration::from_secs(20);
 /// How long a version that is not deployed stays loaded: a deploy is validated before it is recorded.

@@ -45,6 +45,8 @@ pub struct State {
     pub subrequests: u32,
     /// Outgoing streams that have not ended.
     pub subrequests_open: Cell<u32>,
+    /// Bytes of bodies that wait for credit.
+    pub backlog: Rc<Cell<usize>>,
     pub out_of_memory: Cell<bool>,
     pub handle: v8::IsolateHandle,
     pub cpu: CpuAccount,
@@ -88,6 +90,11 @@ impl State {
             let log = Log { instance: self.instance, level, exception, message: text, stack };
             log.put(&mut outbox.frames(), stream);
         }
+    }
+
+    /// Whether a body of so many bytes would take the worker beyond its memory limit, were it to wait for credit.
+    pub fn body_too_large(&self, len: usize) -> bool {
+        self.backlog.get().saturating_add(len) > self.buffers.limit()
     }
 
     /// Removes a stream if nothing can happen on it any more.
@@ -169,6 +176,7 @@ impl Instance {
             home,
             subrequests: load.subrequests,
             subrequests_open: Cell::new(0),
+            backlog: Rc::default(),
             out_of_memory: Cell::new(false),
             handle: isolate.thread_safe_handle(),
             cpu: CpuAccount::new(load.cpu_ms, load.cpu_burst_ms),
@@ -402,10 +410,18 @@ impl Instance {
         while v8::Platform::pump_message_loop(platform, &self.isolate, false) {}
     }
 
+    /// Whether time alone may change something about it.
+    pub fn is_active(&self) -> bool {
+        !matches!(self.phase, Phase::Ready) || self.unloading || self.state.streams.borrow().len() > 0
+    }
+
     /// Opens a stream for an incoming call.
     pub fn open(&self, outbox: Rc<Outbox>, wire_id: u32, wall_ms: u32, fin: bool) -> Option<u32> {
         let deadline = self.state.now_ns.get() + u64::from(wall_ms) * 1_000_000;
-        let mut stream = Stream::new(Role::Incoming, outbox, wire_id, deadline, self.state.subrequests);
+        let backlog = self.state.backlog.clone();
+        let mut stream = Stream::new(Role::Incoming, outbox, wire_id, backlog);
+        stream.deadline_ns = deadline;
+        stream.subrequests = self.state.subrequests;
         stream.incoming_ended = fin;
         self.state.cpu.request();
         self.state.streams.borrow_mut().insert(stream)

@@ -118,6 +118,26 @@ fn append_utf8(scope: &v8::Isolate, string: v8::Local<'_, v8::String>, out: &mut
     unsafe { out.set_len(out.len() + written) };
 }
 
+/// Longest text of a log line or stack that crosses over, bytes; `wire` cuts it to the same length.
+const LOG_TEXT_MAX: usize = 16 << 10;
+
+/// The beginning of a string, at most `max` bytes; empty for anything that is no string.
+fn text(scope: &v8::Isolate, value: v8::Local<'_, v8::Value>, max: usize) -> String {
+    let Ok(string) = v8::Local::<v8::String>::try_from(value) else { return String::new() };
+    let mut bytes = vec![0; max.min(string.length() * 3)];
+    let written = string.write_utf8_v2(scope, &mut bytes, v8::WriteFlags::kReplaceInvalidUtf8, None);
+    bytes.truncate(written);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// About how many bytes a body has, without encoding it.
+fn body_length(value: v8::Local<'_, v8::Value>) -> usize {
+    match v8::Local::<v8::String>::try_from(value) {
+        Ok(string) => string.length(),
+        Err(_) => v8::Local::<v8::ArrayBufferView>::try_from(value).map_or(0, |view| view.byte_length()),
+    }
+}
+
 /// Appends the bytes of a string (as UTF-8) or of a view; false for anything else.
 fn append_bytes(scope: &v8::Isolate, value: v8::Local<'_, v8::Value>, out: &mut Vec<u8>) -> bool {
     if let Ok(string) = v8::Local::<v8::String>::try_from(value) {

@@ -1,5 +1,6 @@
 //! The state of one stream as its worker sees it, and the table of a worker's streams.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
@@ -44,6 +45,8 @@ pub struct Stream {
     pub head_sent: bool,
     /// Bytes taken from JavaScript beyond the credit.
     pending: VecDeque<u8>,
+    /// Bytes of all the worker's streams that wait like `pending`.
+    backlog: Rc<Cell<usize>>,
     end_pending: bool,
     pub out_ended: bool,
     /// JavaScript waits for `writable`.
@@ -55,13 +58,15 @@ pub struct Stream {
 }
 
 impl Stream {
-    pub fn new(role: Role, outbox: Rc<Outbox>, wire_id: u32, deadline_ns: u64, subrequests: u32) -> Self {
+    /// A stream of a worker whose waiting bytes are counted in `backlog`.
+    pub fn new(role: Role, outbox: Rc<Outbox>, wire_id: u32, backlog: Rc<Cell<usize>>) -> Self {
         Self {
             role,
             outbox,
             wire_id,
-            deadline_ns,
-            subrequests,
+            deadline_ns: u64::MAX,
+            subrequests: 0,
+            backlog,
             incoming: VecDeque::new(),
             incoming_ended: false,
             broken: None,
@@ -89,12 +94,12 @@ impl Stream {
         }
         self.end_pending |= end;
         if !self.pending.is_empty() {
-            self.pending.extend(bytes);
+            self.wait(bytes);
             return;
         }
         let now = bytes.len().min(self.send.available());
         let (head, tail) = bytes.split_at(now);
-        self.pending.extend(tail);
+        self.wait(tail);
         self.send_data(head);
     }
 
@@ -104,6 +109,7 @@ impl Stream {
         let now = self.pending.len().min(self.send.available());
         if now > 0 {
             let bytes: Vec<u8> = self.pending.drain(..now).collect();
+            self.backlog.set(self.backlog.get() - now);
             self.send_data(&bytes);
         }
         let go_on = self.wants_write && self.pending.is_empty() && self.send.available() > 0;
@@ -111,6 +117,16 @@ impl Stream {
             self.wants_write = false;
         }
         go_on
+    }
+
+    fn wait(&mut self, bytes: &[u8]) {
+        self.pending.extend(bytes);
+        self.backlog.set(self.backlog.get() + bytes.len());
+    }
+
+    fn drop_pending(&mut self) {
+        self.backlog.set(self.backlog.get() - self.pending.len());
+        self.pending = VecDeque::new();
     }
 
     /// Credit left for JavaScript; zero or less means wait for `writable`.
@@ -169,7 +185,7 @@ impl Stream {
         self.incoming_ended = true;
         self.done = true;
         self.done_sent = true;
-        self.pending.clear();
+        self.drop_pending();
     }
 
     /// The peer broke the stream off. The worker may go on with what `waitUntil` holds.
@@ -180,15 +196,11 @@ impl Stream {
         self.incoming_ended = true;
         self.broken =
             Some(if reason.is_empty() { "The peer closed the connection.".into() } else { reason.into() });
-        self.pending.clear();
+        self.drop_pending();
         self.out_ended = true;
         if self.done {
             self.done_sent = true;
         }
-    }
-
-    pub fn canceled(&self) -> bool {
-        self.canceled
     }
 
     /// Takes body bytes off the wire. An error when the peer ignored its credit.
@@ -225,6 +237,12 @@ impl Stream {
                 self.out_ended && (self.incoming_ended && self.incoming.is_empty() || self.discard)
             }
         }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.drop_pending();
     }
 }
 

@@ -29,6 +29,8 @@ const TICK_NS: u64 = 50_000_000;
 const LONG_TURN_NS: u64 = 1_000_000;
 /// The event loop's own descriptor among the connections' indices.
 const WAKE: u64 = u64::MAX;
+/// Smallest heap of timers that is searched for cancelled ones.
+const TIMERS_COMPACT: usize = 4096;
 /// Isolates of one thread; V8 itself has no limit.
 const INSTANCES_MAX: usize = 10_000;
 
@@ -65,6 +67,10 @@ struct Thread {
     timers: BinaryHeap<Reverse<(u64, u32, u32)>>,
     /// Instances with turns since V8's own tasks were last run.
     touched: Vec<u32>,
+    /// Instances with open streams, or on their way in or out: those that deadlines concern.
+    active: Vec<u32>,
+    /// Size of the timers' heap at which cancelled ones are thrown out.
+    compact_at: usize,
     round_ns: u64,
     unix_ms: f64,
     cpu_mark_ns: u64,
@@ -89,6 +95,8 @@ pub fn run(setup: Setup) -> rustix::io::Result<()> {
         entered: None,
         timers: BinaryHeap::new(),
         touched: Vec::new(),
+        active: Vec::new(),
+        compact_at: TIMERS_COMPACT,
         round_ns: 0,
         unix_ms: 0.0,
         cpu_mark_ns: 0,
@@ -142,12 +150,7 @@ impl Thread {
 
     /// Until the next timer or tick; no limit where nothing is due.
     fn timeout(&self) -> Option<Timespec> {
-        let busy = self.instances.values().any(|instance| {
-            !matches!(instance.phase, Phase::Ready)
-                || instance.unloading
-                || instance.state().streams.borrow().len() > 0
-        });
-        let tick = (busy || !self.touched.is_empty()).then_some(self.next_tick_ns);
+        let tick = (!self.active.is_empty() || !self.touched.is_empty()).then_some(self.next_tick_ns);
         let timer = self.timers.peek().map(|Reverse((due, ..))| *due);
         let due = tick.into_iter().chain(timer).min()?;
         let wait = due.saturating_sub(monotonic_ns());
@@ -272,6 +275,7 @@ impl Thread {
                     Instance::new(&self.setup.snapshot, &load, frame.stream, outbox, monotonic_ns());
                 self.handles().insert(load.instance, instance.handle());
                 self.instances.insert(load.instance, instance);
+                self.active.push(load.instance);
                 self.setup.slot.isolates.store(self.instances.len() as u32, Ordering::Relaxed);
             }
             Call::Fetch(fetch) => {
@@ -454,6 +458,9 @@ impl Thread {
         if self.touched.last() != Some(&id) && !self.touched.contains(&id) {
             self.touched.push(id);
         }
+        if instance.is_active() && !self.active.contains(&id) {
+            self.active.push(id);
+        }
         let state = instance.state();
         for (due, token) in state.started_timers.borrow_mut().drain(..) {
             self.timers.push(Reverse((due, id, token)));
@@ -483,6 +490,13 @@ impl Thread {
         if instance.unloading {
             self.unload_if_idle(id);
         }
+        if self.timers.len() > self.compact_at {
+            let instances = &self.instances;
+            self.timers.retain(|Reverse((_, id, token))| {
+                instances.get(id).is_some_and(|instance| instance.state().timers.borrow().contains_key(token))
+            });
+            self.compact_at = TIMERS_COMPACT.max(self.timers.len() * 2);
+        }
     }
 
     fn condemn(&mut self, id: u32, offender: u32, code: ResetCode) {
@@ -500,6 +514,7 @@ impl Thread {
             connection.streams.retain(|_, place| place.instance != id);
         }
         self.touched.retain(|touched| *touched != id);
+        self.active.retain(|active| *active != id);
         self.setup.slot.isolates.store(self.instances.len() as u32, Ordering::Relaxed);
     }
 
@@ -549,9 +564,11 @@ impl Thread {
 
     /// Deadlines, evaluations that wait, memory.
     fn tick(&mut self) {
-        let ids: Vec<u32> = self.instances.keys().copied().collect();
-        for id in ids {
+        for id in std::mem::take(&mut self.active) {
             let Some(instance) = self.instances.get_mut(&id) else { continue };
+            if instance.is_active() {
+                self.active.push(id);
+            }
             if let Phase::Evaluating { .. } = instance.phase {
                 let now = self.round_ns;
                 self.guarded(id, |instance| instance.settle(now));

@@ -3,7 +3,7 @@
 use selvedge_wire::message::ResetCode;
 use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 
-use super::{append_bytes, key, throw_type_error, uint8_array};
+use super::{append_bytes, body_length, key, text, throw_type_error, uint8_array};
 use crate::instance::State;
 
 /// Most that may wait beyond the credit of a stream; a writer that ignores its credit is stopped there.
@@ -16,6 +16,9 @@ pub fn write(
     mut result: ReturnValue<'_, Value>,
 ) {
     let state = State::of(scope);
+    if state.body_too_large(body_length(arguments.get(1))) {
+        return throw_type_error(scope, "The chunk is larger than the worker's memory limit.");
+    }
     let mut bytes = Vec::new();
     if !append_bytes(scope, arguments.get(1), &mut bytes) {
         return throw_type_error(scope, "A body chunk must be a string or a Uint8Array.");
@@ -62,9 +65,9 @@ pub fn abort(
 ) {
     let state = State::of(scope);
     let key = key(&arguments);
-    let text = arguments.get(1).to_rust_string_lossy(scope);
+    let message = text(scope, arguments.get(1), 4096);
     if let Some(stream) = state.streams.borrow_mut().get(key) {
-        stream.reset(ResetCode::Exception, &text);
+        stream.reset(ResetCode::Exception, &message);
     }
     state.sweep(key);
 }

@@ -4,7 +4,10 @@ use selvedge_wire::message::{Call, Head, ResetCode, Subrequest};
 use selvedge_wire::{DATA_MAX, DONE, FIN, Kind, frame};
 use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 
-use super::{append_bytes, append_latin1, append_utf8, key, throw_error, throw_type_error};
+use super::{
+    LOG_TEXT_MAX, append_bytes, append_latin1, append_utf8, body_length, key, text, throw_error,
+    throw_type_error,
+};
 use crate::instance::{HEAD_MAX, State};
 use crate::stream::{Role, Stream};
 
@@ -45,6 +48,14 @@ pub fn respond(
     let Some(stream) = streams.get(key).filter(|stream| !stream.head_sent && !stream.over()) else { return };
     let done = arguments.get(4).is_true();
     let body = arguments.get(3);
+    if state.body_too_large(body_length(body)) {
+        stream.reset(
+            ResetCode::MemoryExceeded,
+            "The response's body is larger than the worker's memory limit.",
+        );
+        drop(streams);
+        return state.sweep(key);
+    }
     let mut out = stream.outbox.frames();
     let end_flags = if done { FIN | DONE } else { FIN };
     let empty = body.is_null_or_undefined();
@@ -125,10 +136,9 @@ pub fn fail(
 ) {
     let state = State::of(scope);
     let key = key(&arguments);
-    let kind = arguments.get(1).to_rust_string_lossy(scope);
-    let text = arguments.get(2).to_rust_string_lossy(scope);
-    let stack = arguments.get(3);
-    let stack = if stack.is_string() { stack.to_rust_string_lossy(scope) } else { String::new() };
+    let kind = text(scope, arguments.get(1), 64);
+    let message = text(scope, arguments.get(2), LOG_TEXT_MAX);
+    let stack = text(scope, arguments.get(3), LOG_TEXT_MAX);
     let code = match kind.as_str() {
         "canceled" => ResetCode::Canceled,
         "no_response" => ResetCode::NoResponse,
@@ -136,10 +146,10 @@ pub fn fail(
         _ => ResetCode::Exception,
     };
     if code != ResetCode::Canceled {
-        state.log(4, true, &text, &stack);
+        state.log(4, true, &message, &stack);
     }
     if let Some(stream) = state.streams.borrow_mut().get(key) {
-        stream.reset(code, &text);
+        stream.reset(code, &message);
     }
     state.sweep(key);
 }
@@ -184,7 +194,7 @@ pub fn fetch_start(
     }
     let has_body = arguments.get(3).is_true();
     let wire_id = outbox.open_stream();
-    let mut stream = Stream::new(Role::Outgoing(request), outbox.clone(), wire_id, u64::MAX, 0);
+    let mut stream = Stream::new(Role::Outgoing(request), outbox.clone(), wire_id, state.backlog.clone());
     stream.out_ended = !has_body;
     let key = state.streams.borrow_mut().insert(stream);
     let Some(key) = key else { return throw_error(scope, "Too many streams are open.") };

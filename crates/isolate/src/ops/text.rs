@@ -4,7 +4,7 @@ use v8::{
     FunctionCallbackArguments, PinScope, ReturnValue, Value, ValueDeserializerHelper, ValueSerializerHelper,
 };
 
-use super::{append_utf8, throw_type_error, uint8_array};
+use super::{LOG_TEXT_MAX, append_utf8, text, throw_type_error, uint8_array};
 use crate::instance::State;
 
 /// `log(level, message)`.
@@ -15,8 +15,8 @@ pub fn log(
 ) {
     let state = State::of(scope);
     let level = arguments.get(0).uint32_value(scope).unwrap_or(1).min(4) as u8;
-    let text = arguments.get(1).to_rust_string_lossy(scope);
-    state.log(level, false, &text, "");
+    let message = text(scope, arguments.get(1), LOG_TEXT_MAX);
+    state.log(level, false, &message, "");
 }
 
 /// `exception(message, stack)`: something was thrown where nobody caught it.
@@ -26,10 +26,9 @@ pub fn exception(
     _: ReturnValue<'_, Value>,
 ) {
     let state = State::of(scope);
-    let text = arguments.get(0).to_rust_string_lossy(scope);
-    let stack = arguments.get(1);
-    let stack = if stack.is_string() { stack.to_rust_string_lossy(scope) } else { String::new() };
-    state.log(4, true, &text, &stack);
+    let message = text(scope, arguments.get(0), LOG_TEXT_MAX);
+    let stack = text(scope, arguments.get(1), LOG_TEXT_MAX);
+    state.log(4, true, &message, &stack);
 }
 
 /// `encodeUtf8(string)`: a new `Uint8Array`.
