@@ -4,11 +4,11 @@
 //! at the start of the host and at the end of the path. The most specific pattern wins: exact host before
 //! wildcard, longer before shorter, exact path before prefix.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashMapExt};
 use serde::{Deserialize, Serialize};
 
 use crate::{AccountId, ScriptDeployment, ScriptName, Snapshot};
@@ -146,7 +146,6 @@ pub struct RouteTable {
     /// Longest suffix first.
     suffixes: Vec<(String, Paths)>,
     snapshot: Arc<Snapshot>,
-    base_domains: Vec<String>,
 }
 
 impl RouteTable {
@@ -166,11 +165,19 @@ impl RouteTable {
         }
         let mut suffixes: Vec<_> = suffixes.into_iter().collect();
         suffixes.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+        for ((account, script), deployment) in &snapshot.scripts {
+            let everything = || (PathPattern::Prefix("/".into()), deployment.clone());
+            for domain in base_domains {
+                hosts.entry(format!("{script}.{account}.{domain}")).or_default().push(everything());
+                if *account == AccountId::default_account() {
+                    hosts.entry(format!("{script}.{domain}")).or_default().push(everything());
+                }
+            }
+        }
         for paths in hosts.values_mut().chain(suffixes.iter_mut().map(|(_, paths)| paths)) {
             paths.sort_by_key(|(path, _)| std::cmp::Reverse(path.rank()));
         }
-        let base_domains = base_domains.iter().map(|d| format!(".{d}")).collect();
-        Self { hosts, suffixes, snapshot, base_domains }
+        Self { hosts, suffixes, snapshot }
     }
 
     /// The deployment for a `Host` (port allowed, any case) and a path that starts with `/`.
@@ -186,23 +193,10 @@ impl RouteTable {
         if let Some(found) = self.hosts.get(name).and_then(|paths| first(paths, path)) {
             return Some(found);
         }
-        let suffixes = self.suffixes.iter().filter(|(suffix, _)| {
+        let mut suffixes = self.suffixes.iter().filter(|(suffix, _)| {
             name.ends_with(suffix.as_str()) && (suffix.is_empty() || name.len() > suffix.len())
         });
-        for (_, paths) in suffixes {
-            if let Some(found) = first(paths, path) {
-                return Some(found);
-            }
-        }
-        self.base_domains.iter().find_map(|domain| self.by_name(name.strip_suffix(domain.as_str())?))
-    }
-
-    fn by_name(&self, label: &str) -> Option<&Arc<ScriptDeployment>> {
-        let (script, account) = match label.split_once('.') {
-            Some((script, account)) => (script.parse().ok()?, account.parse().ok()?),
-            None => (label.parse().ok()?, AccountId::default_account()),
-        };
-        self.snapshot.scripts.get(&(account, script))
+        suffixes.find_map(|(_, paths)| first(paths, path))
     }
 
     /// The snapshot this table was compiled from.
