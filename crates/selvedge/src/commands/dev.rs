@@ -211,7 +211,10 @@ impl Session {
                 self.port
             );
         } else {
-            anstream::println!("{DIM}{}{DIM:#} {GOOD}reloaded{GOOD:#}  {DIM}in {ms} ms{DIM:#}", now());
+            anstream::println!(
+                "{DIM}{}{DIM:#} {GOOD}reloaded{GOOD:#}  {DIM}in {ms} ms{DIM:#}",
+                clock::time_of_day(clock::now_ms())
+            );
         }
     }
 
@@ -250,6 +253,8 @@ fn wait_for_change(changes: &Receiver<Vec<PathBuf>>, sources: &BTreeSet<PathBuf>
 /// The fields of an access log line that are shown.
 #[derive(Deserialize)]
 struct RequestLine {
+    /// `2026-11-21T02:26:32.123Z`
+    time: String,
     method: String,
     target: String,
     status: u16,
@@ -264,15 +269,11 @@ fn print_requests(fifo: &Path) {
         let style = if request.status >= 500 { BAD } else { DIM };
         anstream::eprintln!(
             "{DIM}{}{DIM:#} {} {} {style}{}{style:#} {DIM}{:.1} ms{DIM:#}",
-            now(),
+            request.time.get(11..23).unwrap_or(&request.time),
             request.method,
             request.target,
             request.status,
             request.duration_us as f64 / 1000.0
         );
     }
-}
-
-fn now() -> String {
-    clock::time_of_day(clock::now_ms())
 }

@@ -3,7 +3,10 @@
 //! Needs what `cargo xtask build` makes; `cargo xtask test` does both.
 #![allow(dead_code)] // Each test program uses a part.
 
-use std::io::{BufRead, BufReader, Read, Write};
+pub mod api;
+pub mod client;
+
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
@@ -15,6 +18,9 @@ use tempfile::TempDir;
 
 /// Beyond this a test is stuck; nothing takes nearly as long.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Settings of a test, in its data directory so that they last across restarts.
+const SETTINGS: &str = "selvedge.toml";
 
 /// The executable under test.
 pub fn selvedge() -> Command {
@@ -42,6 +48,13 @@ impl Selvedge {
     /// Starts with empty data.
     pub fn start() -> Self {
         Self::start_in(tempfile::tempdir().unwrap())
+    }
+
+    /// Starts with empty data and this `selvedge.toml`.
+    pub fn configured(settings: &str) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::write(data.path().join(SETTINGS), settings).unwrap();
+        Self::start_in(data)
     }
 
     /// Starts with the data of an earlier run.
@@ -127,6 +140,11 @@ impl Selvedge {
         std::mem::replace(&mut self.data, tempfile::tempdir().unwrap())
     }
 
+    /// The process's id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The data directory.
     pub fn data(&self) -> &Path {
         self.data.path()
@@ -152,6 +170,10 @@ pub fn up(data: &Path) -> Command {
         "--allow-unconfined",
     ];
     command.args(fixed).arg("--data").arg(data);
+    let settings = data.join(SETTINGS);
+    if settings.exists() {
+        command.arg("--config").arg(settings);
+    }
     command
 }
 
@@ -180,23 +202,39 @@ pub struct Answer {
 impl Answer {
     /// Reads to the end.
     pub fn read(stream: TcpStream) -> Self {
+        Self::try_read(stream).unwrap()
+    }
+
+    /// Reads to the end; an error when the answer is cut off before it.
+    pub fn try_read(stream: TcpStream) -> io::Result<Self> {
         let mut reader = BufReader::new(stream);
         let mut head = String::new();
-        while reader.read_line(&mut head).unwrap() > 2 {}
+        while reader.read_line(&mut head)? > 2 {}
         let mut body = Vec::new();
         if head.to_lowercase().contains("transfer-encoding: chunked") {
-            while let Some(size) = chunk_size(&mut reader) {
+            while let Some(size) = chunk_size(&mut reader)? {
                 let start = body.len();
                 body.resize(start + size + 2, 0);
-                reader.read_exact(&mut body[start..]).unwrap();
+                reader.read_exact(&mut body[start..])?;
                 body.truncate(start + size);
             }
         } else {
-            reader.read_to_end(&mut body).unwrap();
+            reader.read_to_end(&mut body)?;
         }
-        let status =
-            head.split(' ').nth(1).unwrap_or_default().parse().unwrap_or_else(|_| panic!("{head:?}"));
-        Self { status, head, body: String::from_utf8(body).unwrap() }
+        let cut_off = |_| io::Error::other(format!("no status in {head:?}"));
+        let status = head.split(' ').nth(1).unwrap_or_default().parse().map_err(cut_off)?;
+        Ok(Self { status, head, body: String::from_utf8(body).map_err(io::Error::other)? })
+    }
+
+    /// The stable code of an error, as the edge tells it.
+    pub fn code(&self) -> String {
+        self.json()["error"]["code"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        fields.filter(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
     }
 
     /// The body as JSON.
@@ -206,12 +244,12 @@ impl Answer {
 }
 
 /// Of the next chunk; `None` for the last.
-fn chunk_size(reader: &mut impl BufRead) -> Option<usize> {
+fn chunk_size(reader: &mut impl BufRead) -> io::Result<Option<usize>> {
     let mut line = String::new();
-    reader.read_line(&mut line).unwrap();
-    let size =
-        usize::from_str_radix(line.trim(), 16).unwrap_or_else(|_| panic!("the body was cut off: {line:?}"));
-    (size > 0).then_some(size)
+    reader.read_line(&mut line)?;
+    let cut_off = |_| io::Error::other(format!("the body was cut off: {line:?}"));
+    let size = usize::from_str_radix(line.trim(), 16).map_err(cut_off)?;
+    Ok((size > 0).then_some(size))
 }
 
 /// A command that goes on, with its output to be read line by line.
