@@ -43,7 +43,7 @@ fn install(workspace: &Workspace) -> Result<PathBuf> {
         for file in files {
             fs::copy(sources.join(file), fresh.join(file))?;
         }
-        npm_ci(&fresh)?;
+        npm_ci(&fresh).inspect_err(|_| drop(fs::remove_dir_all(&fresh)))?;
         if installed.exists() {
             fs::remove_dir_all(&installed)?;
         }

@@ -52,7 +52,8 @@ const TRACES: &[&str] = &[
     concat!("static.", "crates.io"),
     concat!("files.", "pythonhosted.org"),
     concat!("deb.", "debian.org"),
-    concat!("/", "root/"),
+    concat!("/root", "/.cargo"),
+    concat!("/root", "/.npm"),
     concat!("/", "home/"),
     concat!("/", "work/"),
 ];

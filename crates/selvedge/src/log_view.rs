@@ -4,19 +4,21 @@ use anstyle::{AnsiColor, Style};
 use selvedge_model::{LogEvent, LogKind, LogLevel};
 
 use crate::clock::time_of_day;
-use crate::terminal::{BAD, DIM, plain};
+use crate::terminal::{BAD, DIM, plain, say, write_line};
 
-/// Prints an event: time, level, text, and the stack below it.
-pub(crate) fn print(event: &LogEvent) {
+/// Prints an event: time, level, text, and the stack below it. False when nobody reads standard output any more.
+pub(crate) fn print(event: &LogEvent) -> bool {
     let (style, word) = look(event);
     let time = time_of_day(event.timestamp_ms);
     let message = indented(&event.message);
-    anstream::println!("{DIM}{time}{DIM:#} {style}{word:<9}{style:#} {message}{}", code(event));
+    let first =
+        write_line(format_args!("{DIM}{time}{DIM:#} {style}{word:<9}{style:#} {message}{}", code(event)));
     if let Some(stack) = &event.stack {
         for line in plain(stack).lines().filter(|line| !event.message.contains(line.trim())) {
-            anstream::println!("             {DIM}{}{DIM:#}", line.trim_start());
+            say!("             {DIM}{}{DIM:#}", line.trim_start());
         }
     }
+    first
 }
 
 fn look(event: &LogEvent) -> (Style, &'static str) {

@@ -1,5 +1,6 @@
 //! What goes to the terminal: lines for people, or one JSON document for programs.
 
+use std::io::Write;
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -37,11 +38,14 @@ impl Terminal {
         }
     }
 
-    /// Prints a JSON document.
-    pub(crate) fn document(self, document: &impl Serialize) {
+    /// Prints a JSON document. False when nobody reads standard output any more.
+    pub(crate) fn document(self, document: &impl Serialize) -> bool {
         match serde_json::to_string(document) {
-            Ok(text) => anstream::println!("{text}"),
-            Err(error) => anstream::eprintln!("error: could not write JSON: {error}"),
+            Ok(text) => write_line(format_args!("{text}")),
+            Err(error) => {
+                anstream::eprintln!("error: could not write JSON: {error}");
+                true
+            }
         }
     }
 
@@ -52,9 +56,9 @@ impl Terminal {
         }
         anstream::eprintln!("{BAD}error{BAD:#}: {}", failure.message);
         for diagnostic in &failure.diagnostics {
-            anstream::eprintln!("\n{diagnostic}");
+            anstream::eprintln!("\n{}", plain(&diagnostic.to_string()));
             if let Some(stack) = &diagnostic.stack {
-                anstream::eprintln!("{DIM}{stack}{DIM:#}");
+                anstream::eprintln!("{DIM}{}{DIM:#}", plain(stack));
             }
         }
         if let Some(help) = &failure.help {
@@ -80,6 +84,17 @@ impl Terminal {
         let bar = ProgressBar::new(total).with_message(text.to_owned());
         bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
     }
+}
+
+/// Prints a line to standard output. Unlike `println!`, it bears that the reader of a pipe has gone.
+macro_rules! say {
+    ($($text:tt)*) => {{ let _ = $crate::terminal::write_line(format_args!($($text)*)); }};
+}
+pub(crate) use say;
+
+/// What [`say!`] does. False when nobody reads standard output any more.
+pub(crate) fn write_line(text: std::fmt::Arguments<'_>) -> bool {
+    writeln!(anstream::stdout(), "{text}").is_ok()
 }
 
 /// A table with these column names.

@@ -5,7 +5,7 @@ use selvedge_model::ScriptName;
 
 use crate::cli::Shared;
 use crate::failure::{Failure, Outcome};
-use crate::terminal::{GOOD, Terminal};
+use crate::terminal::{GOOD, Terminal, say};
 
 /// Remove a worker with its versions, routes and secrets. This cannot be undone.
 #[derive(Debug, Args)]
@@ -30,7 +30,7 @@ pub(crate) fn run(args: &DeleteArgs, shared: &Shared, terminal: Terminal) -> Out
     }
     client.delete(&client.account_path(&format!("/scripts/{name}")))?;
     terminal.answer(&serde_json::json!({ "deleted": name }), || {
-        anstream::println!("{GOOD}✓{GOOD:#} {name} is deleted");
+        say!("{GOOD}✓{GOOD:#} {name} is deleted");
     });
     Ok(())
 }

@@ -13,7 +13,7 @@ use crate::commands::text;
 use crate::failure::{Failure, Outcome};
 use crate::places;
 use crate::project::{Bundle, MAIN_MODULE, Project, bundle};
-use crate::terminal::{DIM, GOOD, HINT, Terminal, bytes};
+use crate::terminal::{DIM, GOOD, HINT, Terminal, bytes, say};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -87,7 +87,7 @@ pub(crate) fn run(args: &DeployArgs, shared: &Shared, terminal: Terminal) -> Out
     terminal.answer(&document, || {
         let short: String = text(&answer, "version").chars().take(13).collect();
         let startup = answer["startup_ms"].as_f64().unwrap_or_default();
-        anstream::println!(
+        say!(
             "{GOOD}✓{GOOD:#} {name}  {HINT}{}{HINT:#}  {DIM}(version {short}…, {}, started in {startup:.1} ms, {:.0} ms in all){DIM:#}",
             text(&answer, "url"),
             bytes(size),

@@ -23,7 +23,7 @@ use crate::log_view;
 use crate::places;
 use crate::project::{Project, bundle, dev_vars};
 use crate::server::{Server, Settings};
-use crate::terminal::{BAD, DIM, GOOD, HINT, Terminal};
+use crate::terminal::{BAD, DIM, GOOD, HINT, Terminal, say};
 
 /// Editors write a file in several steps; what comes within this time is one change.
 const SETTLE: Duration = Duration::from_millis(15);
@@ -204,14 +204,14 @@ impl Session {
         if self.terminal.json {
             self.terminal.document(answer);
         } else if first {
-            anstream::println!(
+            say!(
                 "{GOOD}✓{GOOD:#} {} answers at {HINT}http://{}.localhost:{}{HINT:#}  {DIM}(ready in {ms} ms; Ctrl-C ends){DIM:#}\n",
                 self.name,
                 self.name,
                 self.port
             );
         } else {
-            anstream::println!(
+            say!(
                 "{DIM}{}{DIM:#} {GOOD}reloaded{GOOD:#}  {DIM}in {ms} ms{DIM:#}",
                 clock::time_of_day(clock::now_ms())
             );

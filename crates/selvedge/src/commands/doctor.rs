@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::cli::Shared;
 use crate::failure::{Failure, Outcome};
 use crate::places;
-use crate::terminal::{DIM, Terminal, bytes, table};
+use crate::terminal::{DIM, Terminal, bytes, say, table};
 
 /// Fewer open files than this limit the clients that can be served at a time.
 const FILES_WANTED: u64 = 4096;
@@ -92,7 +92,7 @@ fn confinement(machine: &Machine) -> Vec<Finding> {
         let help = "run as root, or allow it to users: `sysctl kernel.unprivileged_userns_clone=1`";
         findings.push(feature(&format!("{namespace:?} namespace").to_lowercase(), result, help));
     }
-    let cgroup = machine.cgroup.as_ref().map(Clone::clone).map_err(String::as_str);
+    let cgroup = machine.cgroup.as_deref().map(str::to_owned).map_err(String::as_str);
     findings.push(feature(
         "control groups",
         cgroup,
@@ -184,6 +184,6 @@ fn show(findings: &[Finding]) {
         }
         list.add_row([Cell::new(word).fg(colour), Cell::new(&finding.what), Cell::new(found)]);
     }
-    anstream::println!("{list}");
-    anstream::println!("{DIM}All of it as JSON: selvedge doctor --json{DIM:#}");
+    say!("{list}");
+    say!("{DIM}All of it as JSON: selvedge doctor --json{DIM:#}");
 }

@@ -8,7 +8,7 @@ use selvedge_model::ScriptName;
 use serde_json::json;
 
 use crate::failure::{Failure, Outcome};
-use crate::terminal::{GOOD, HINT, Terminal};
+use crate::terminal::{GOOD, HINT, Terminal, say};
 
 /// Make a new project. Asks nothing and overwrites nothing.
 #[derive(Debug, Args)]
@@ -90,17 +90,13 @@ pub(crate) fn run(args: &InitArgs, terminal: Terminal) -> Outcome {
     }
     let written: Vec<_> = files.iter().map(|(path, _)| path.strip_prefix(&dir).unwrap_or(path)).collect();
     terminal.answer(&json!({"name": name, "directory": dir, "files": written}), || {
-        anstream::println!("{GOOD}✓{GOOD:#} {name} is in {}\n", dir.display());
-        anstream::println!("Next:");
+        say!("{GOOD}✓{GOOD:#} {name} is in {}\n", dir.display());
+        say!("Next:");
         if let Some(name) = &args.name {
-            anstream::println!("  {HINT}cd {name}{HINT:#}");
+            say!("  {HINT}cd {name}{HINT:#}");
         }
-        anstream::println!(
-            "  {HINT}selvedge dev{HINT:#}       serve it here, and reload when a file changes"
-        );
-        anstream::println!(
-            "  {HINT}selvedge deploy{HINT:#}    deploy it to the Selvedge that runs (`selvedge up`)"
-        );
+        say!("  {HINT}selvedge dev{HINT:#}       serve it here, and reload when a file changes");
+        say!("  {HINT}selvedge deploy{HINT:#}    deploy it to the Selvedge that runs (`selvedge up`)");
     });
     Ok(())
 }

@@ -5,7 +5,7 @@ use clap::Args;
 use super::{age, text};
 use crate::cli::Shared;
 use crate::failure::Outcome;
-use crate::terminal::{Terminal, table};
+use crate::terminal::{Terminal, say, table};
 
 /// List what is deployed.
 #[derive(Debug, Args)]
@@ -19,9 +19,7 @@ pub(crate) fn run(_args: &ListArgs, shared: &Shared, terminal: Terminal) -> Outc
     terminal.answer(&scripts, || {
         let rows = scripts.as_array().map(Vec::as_slice).unwrap_or_default();
         if rows.is_empty() {
-            anstream::println!(
-                "Nothing is deployed yet. Try `selvedge init hello`, then `selvedge deploy hello`."
-            );
+            say!("Nothing is deployed yet. Try `selvedge init hello`, then `selvedge deploy hello`.");
             return;
         }
         let mut list = table(&["worker", "url", "deployed", "routes"]);
@@ -30,7 +28,7 @@ pub(crate) fn run(_args: &ListArgs, shared: &Shared, terminal: Terminal) -> Outc
             let routes = routes.collect::<Vec<_>>().join("\n");
             list.add_row([text(row, "script"), text(row, "url"), age(row, "deployed_at"), routes]);
         }
-        anstream::println!("{list}");
+        say!("{list}");
     });
     Ok(())
 }

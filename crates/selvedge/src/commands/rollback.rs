@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{script, text};
 use crate::cli::Shared;
 use crate::failure::Outcome;
-use crate::terminal::{GOOD, Terminal};
+use crate::terminal::{GOOD, Terminal, say};
 
 /// Go back to an earlier version. Nothing is rebuilt, and a rollback can itself be rolled back.
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &RollbackArgs, shared: &Shared, terminal: Terminal) -> O
     terminal.answer(&answer, || {
         let versions = answer["versions"].as_array().into_iter().flatten();
         let versions: Vec<_> = versions.map(|share| text(share, "version")).collect();
-        anstream::println!("{GOOD}✓{GOOD:#} {name} is back at version {}", versions.join(", "));
+        say!("{GOOD}✓{GOOD:#} {name} is back at version {}", versions.join(", "));
     });
     Ok(())
 }

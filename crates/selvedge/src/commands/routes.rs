@@ -7,7 +7,7 @@ use serde_json::json;
 use super::text;
 use crate::cli::Shared;
 use crate::failure::Outcome;
-use crate::terminal::{GOOD, Terminal, table};
+use crate::terminal::{GOOD, Terminal, say, table};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -37,10 +37,7 @@ pub(crate) fn run(args: &RoutesArgs, shared: &Shared, terminal: Terminal) -> Out
         let path = client.account_path(&format!("/scripts/{name}/routes"));
         let answer = client.send("PUT", &path, &json!({ "patterns": args.set }))?;
         terminal.answer(&answer, || {
-            anstream::println!(
-                "{GOOD}✓{GOOD:#} {} lead to {name} besides its own name",
-                count(args.set.len())
-            );
+            say!("{GOOD}✓{GOOD:#} {} lead to {name} besides its own name", count(args.set.len()));
         });
         return Ok(());
     }
@@ -50,7 +47,7 @@ pub(crate) fn run(args: &RoutesArgs, shared: &Shared, terminal: Terminal) -> Out
         for row in routes.as_array().into_iter().flatten() {
             list.add_row([text(row, "pattern"), text(row, "script")]);
         }
-        anstream::println!("{list}");
+        say!("{list}");
     });
     Ok(())
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::{script, text};
 use crate::cli::Shared;
 use crate::failure::{Failure, Outcome};
-use crate::terminal::{GOOD, Terminal};
+use crate::terminal::{GOOD, Terminal, say};
 
 /// Longest secret read, bytes.
 const SECRET_BYTES_MAX: u64 = 64 << 10;
@@ -58,22 +58,20 @@ pub(crate) fn run(args: &SecretArgs, shared: &Shared, terminal: Terminal) -> Out
         Action::Put { key } => {
             let path = format!("{all}/{}", key_segment(key)?);
             let answer = client.send("PUT", &path, &json!({ "text": value(key)? }))?;
-            terminal.answer(&answer, || anstream::println!("{GOOD}✓{GOOD:#} {name} has the secret {key}"));
+            terminal.answer(&answer, || say!("{GOOD}✓{GOOD:#} {name} has the secret {key}"));
         }
         Action::List => {
             let answer = client.get(&all)?;
             terminal.answer(&answer, || {
                 for secret in answer.as_array().into_iter().flatten() {
                     let name = secret.as_str().map_or_else(|| text(secret, "name"), str::to_owned);
-                    anstream::println!("{name}");
+                    say!("{name}");
                 }
             });
         }
         Action::Delete { key } => {
             let answer = client.delete(&format!("{all}/{}", key_segment(key)?))?;
-            terminal.answer(&answer, || {
-                anstream::println!("{GOOD}✓{GOOD:#} {name} has no secret {key} any more")
-            });
+            terminal.answer(&answer, || say!("{GOOD}✓{GOOD:#} {name} has no secret {key} any more"));
         }
     }
     Ok(())

@@ -5,7 +5,7 @@ use clap::Args;
 use super::text;
 use crate::cli::Shared;
 use crate::failure::Outcome;
-use crate::terminal::{Terminal, bytes, table};
+use crate::terminal::{Terminal, bytes, say, table};
 
 /// Show sandbox hosts, isolates and memory.
 #[derive(Debug, Args)]
@@ -20,9 +20,9 @@ pub(crate) fn run(_args: &StatusArgs, shared: &Shared, terminal: Terminal) -> Ou
         let confinement =
             status["confinement"].as_array().into_iter().flatten().filter_map(|line| line.as_str());
         let confinement = confinement.collect::<Vec<_>>().join(", ");
-        anstream::println!("selvedge {} at {}", text(&status, "version"), shared.api);
-        anstream::println!("confinement: {}", if confinement.is_empty() { "none" } else { &confinement });
-        anstream::println!(
+        say!("selvedge {} at {}", text(&status, "version"), shared.api);
+        say!("confinement: {}", if confinement.is_empty() { "none" } else { &confinement });
+        say!(
             "isolates: {}   memory: {} of {}\n",
             number("isolates"),
             bytes(number("memory_bytes")),
@@ -40,7 +40,7 @@ pub(crate) fn run(_args: &StatusArgs, shared: &Shared, terminal: Terminal) -> Ou
                 format!("{:.1} s", of("cpu_ms") as f64 / 1000.0),
             ]);
         }
-        anstream::println!("{hosts}");
+        say!("{hosts}");
     });
     Ok(())
 }

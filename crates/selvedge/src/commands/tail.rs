@@ -31,10 +31,9 @@ pub(crate) fn run(args: &TailArgs, shared: &Shared, terminal: Terminal) -> Outco
     anstream::eprintln!("{DIM}watching {name}; Ctrl-C ends{DIM:#}");
     loop {
         for event in &mut events {
-            if terminal.json {
-                terminal.document(&event);
-            } else {
-                log_view::print(&event);
+            let read = if terminal.json { terminal.document(&event) } else { log_view::print(&event) };
+            if !read {
+                return Ok(());
             }
         }
         anstream::eprintln!("{NOTE}the connection was lost{NOTE:#}; connecting again");

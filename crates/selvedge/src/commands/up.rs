@@ -10,7 +10,7 @@ use selvedge_telemetry::diagnostics::{self, DiagnosticsFormat};
 use crate::cli::Shared;
 use crate::failure::{Failure, Outcome};
 use crate::server::{Server, Settings};
-use crate::terminal::{DIM, GOOD, HINT, Terminal};
+use crate::terminal::{DIM, GOOD, HINT, Terminal, say};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -108,22 +108,19 @@ fn settings(args: UpArgs, data: Option<PathBuf>) -> Outcome<Settings> {
 
 fn greet(server: &Server) {
     let addresses = server.addresses();
-    anstream::println!("{GOOD}Selvedge is ready.{GOOD:#}");
+    say!("{GOOD}Selvedge is ready.{GOOD:#}");
     for http in &addresses.http {
-        anstream::println!(
-            "  workers  {HINT}http://NAME.localhost:{}{HINT:#}  {DIM}({http}){DIM:#}",
-            http.port()
-        );
+        say!("  workers  {HINT}http://NAME.localhost:{}{HINT:#}  {DIM}({http}){DIM:#}", http.port());
     }
-    anstream::println!("  control  {HINT}http://{}{HINT:#}", addresses.admin);
-    anstream::println!("  data     {}\n", addresses.data.display());
-    anstream::println!("Next, in another terminal:");
-    anstream::println!("  {HINT}selvedge init hello && selvedge deploy hello{HINT:#}");
-    anstream::println!(
+    say!("  control  {HINT}http://{}{HINT:#}", addresses.admin);
+    say!("  data     {}\n", addresses.data.display());
+    say!("Next, in another terminal:");
+    say!("  {HINT}selvedge init hello && selvedge deploy hello{HINT:#}");
+    say!(
         "  {HINT}curl http://hello.localhost:{}{HINT:#}",
         addresses.http.first().map_or(80, SocketAddr::port)
     );
-    anstream::println!("{DIM}Ctrl-C ends it; what is deployed stays.{DIM:#}\n");
+    say!("{DIM}Ctrl-C ends it; what is deployed stays.{DIM:#}\n");
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use selvedge_model::ScriptName;
 use super::{age, script, text};
 use crate::cli::Shared;
 use crate::failure::Outcome;
-use crate::terminal::{Terminal, table};
+use crate::terminal::{Terminal, say, table};
 
 /// List the versions of a worker, newest first.
 #[derive(Debug, Args)]
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &VersionsArgs, shared: &Shared, terminal: Terminal) -> O
                 text(row, "message"),
             ]);
         }
-        anstream::println!("{list}");
+        say!("{list}");
     });
     Ok(())
 }
