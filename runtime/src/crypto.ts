@@ -1,0 +1,51 @@
+/** `crypto`, so far without `subtle`. */
+import {
+  ArrayBufferIsView,
+  NativeUint8Array,
+  TypedArrayPrototypeGetByteLength,
+  TypedArrayPrototypeGetTag,
+} from "./internal/primordials.ts";
+import { expose, finishInterface, illegalConstructor, INTERNAL, requireArguments } from "./internal/webidl.ts";
+import { DOMException } from "./dom/exception.ts";
+import * as ops from "./host.ts";
+
+const HEX: string[] = [];
+for (let i = 0; i < 256; i++) HEX[i] = (i + 256).toString(16).slice(1);
+
+export class Crypto {
+  constructor(token?: unknown) {
+    illegalConstructor(token);
+  }
+
+  getRandomValues<T extends ArrayBufferView>(array: T): T {
+    requireArguments(arguments.length, 1, "crypto.getRandomValues");
+    const tag = ArrayBufferIsView(array) ? TypedArrayPrototypeGetTag(array) : undefined;
+    if (tag === undefined || tag === "Float16Array" || tag === "Float32Array" || tag === "Float64Array") {
+      throw new DOMException("getRandomValues takes an integer typed array.", "TypeMismatchError");
+    }
+    const length = TypedArrayPrototypeGetByteLength(array);
+    if (length > 65536) {
+      throw new DOMException(`getRandomValues fills at most 65536 bytes, not ${length}.`, "QuotaExceededError");
+    }
+    ops.random(array);
+    return array;
+  }
+
+  randomUUID(): string {
+    const b = new NativeUint8Array(16);
+    ops.random(b);
+    const version = HEX[(b[6]! & 0x0f) | 0x40];
+    const variant = HEX[(b[8]! & 0x3f) | 0x80];
+    const hex = (i: number) => HEX[b[i]!];
+    return (
+      `${hex(0)}${hex(1)}${hex(2)}${hex(3)}-${hex(4)}${hex(5)}-${version}${hex(7)}-` +
+      `${variant}${hex(9)}-${hex(10)}${hex(11)}${hex(12)}${hex(13)}${hex(14)}${hex(15)}`
+    );
+  }
+}
+finishInterface(Crypto, "Crypto");
+
+export function installCrypto(): void {
+  expose("Crypto", Crypto);
+  expose("crypto", new Crypto(INTERNAL));
+}

@@ -1,0 +1,116 @@
+/** What a worker finds in its global object. */
+import { expose, exposeFunction, requireArguments } from "./internal/webidl.ts";
+import { ObjectDefineProperty, ObjectFreeze, PromisePrototypeThen, PromiseResolve } from "./internal/primordials.ts";
+import { reportException } from "./internal/report.ts";
+import { AbortController, AbortSignal } from "./dom/abort.ts";
+import { CustomEvent, ErrorEvent, Event, EventTarget, PromiseRejectionEvent } from "./dom/event.ts";
+import { DOMException } from "./dom/exception.ts";
+import { atob, btoa } from "./encoding/base64.ts";
+import { TextDecoderStream, TextEncoderStream } from "./encoding/streams.ts";
+import { TextDecoder, TextEncoder } from "./encoding/text.ts";
+import { Blob, File } from "./fetch/blob.ts";
+import { failed, fetch, responded } from "./fetch/fetch.ts";
+import { FormData } from "./fetch/form-data.ts";
+import { Headers } from "./fetch/headers.ts";
+import { Request } from "./fetch/request.ts";
+import { Response } from "./fetch/response.ts";
+import { streamInterfaces } from "./streams/streams.ts";
+import { readable } from "./streams/incoming.ts";
+import { writable } from "./streams/pump.ts";
+import { installClock } from "./time/clock.ts";
+import { clearInterval, clearTimeout, setInterval, setTimeout, timerDue } from "./time/timers.ts";
+import { URLSearchParams } from "./url/search-params.ts";
+import { URL } from "./url/url.ts";
+import { createConsole } from "./console/console.ts";
+import { installCrypto } from "./crypto.ts";
+import { installNavigator } from "./navigator.ts";
+import { structuredClone } from "./structured-clone.ts";
+import { aborted, dispatchFetch, dispatchScheduled } from "./worker/dispatch.ts";
+import { ExecutionContext, ScheduledController } from "./worker/context.ts";
+import { init } from "./worker/init.ts";
+import { rejectionHandled, unhandledRejection } from "./worker/rejections.ts";
+import type { Entry } from "./ops.d.ts";
+
+function queueMicrotask(callback: () => void): void {
+  requireArguments(arguments.length, 1, "queueMicrotask");
+  if (typeof callback !== "function") throw new TypeError("queueMicrotask takes a function.");
+  PromisePrototypeThen(PromiseResolve(undefined), () => {
+    try {
+      callback();
+    } catch (error) {
+      reportException(error);
+    }
+  });
+}
+
+function reportError(error: unknown): void {
+  requireArguments(arguments.length, 1, "reportError");
+  reportException(error);
+}
+
+export function installGlobals(): void {
+  const interfaces: Record<string, unknown> = {
+    AbortController,
+    AbortSignal,
+    Blob,
+    CustomEvent,
+    DOMException,
+    ErrorEvent,
+    Event,
+    EventTarget,
+    ExecutionContext,
+    File,
+    FormData,
+    Headers,
+    PromiseRejectionEvent,
+    Request,
+    Response,
+    ScheduledController,
+    TextDecoder,
+    TextDecoderStream,
+    TextEncoder,
+    TextEncoderStream,
+    URL,
+    URLSearchParams,
+    ...streamInterfaces,
+  };
+  for (const name in interfaces) expose(name, interfaces[name]);
+  const functions: Record<string, Function> = {
+    atob,
+    btoa,
+    clearInterval,
+    clearTimeout,
+    fetch,
+    queueMicrotask,
+    reportError,
+    setInterval,
+    setTimeout,
+    structuredClone,
+  };
+  for (const name in functions) exposeFunction(name, functions[name]!);
+  installClock();
+  installCrypto();
+  installNavigator();
+  expose("console", createConsole());
+  ObjectDefineProperty(globalThis, "self", { value: globalThis, writable: true, enumerable: true, configurable: true });
+  // With shared memory a worker could build itself the clock that stands still for it.
+  for (const name of ["SharedArrayBuffer", "Atomics"]) delete (globalThis as Record<string, unknown>)[name];
+}
+
+/** Leaves the entry points where the host takes them from. */
+export function deliverEntry(): void {
+  const entry: Entry = {
+    init,
+    fetch: dispatchFetch,
+    scheduled: dispatchScheduled,
+    timer: timerDue,
+    readable,
+    writable,
+    aborted,
+    response: (key, status, _statusText, head) => responded(key, status, head),
+    failed,
+    unhandledRejection,
+    rejectionHandled,
+  };
+  ObjectDefineProperty(globalThis, "__selvedge", { value: ObjectFreeze(entry), configurable: true });
+}

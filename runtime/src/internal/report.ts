@@ -1,0 +1,43 @@
+/** Reporting what nobody caught. */
+import { StringPrototypeIncludes, StringPrototypeStartsWith } from "./primordials.ts";
+import * as ops from "../host.ts";
+
+/** An error's first line and its stack, whatever was thrown. Never throws. */
+export function describe(error: unknown): { message: string; stack: string } {
+  try {
+    if (typeof error === "object" && error !== null) {
+      const { name, message, stack } = error as { name?: unknown; message?: unknown; stack?: unknown };
+      if (typeof message === "string" || typeof stack === "string") {
+        const kind = typeof name === "string" && name !== "" ? name : "Error";
+        const text = typeof message === "string" && message !== "" ? `${kind}: ${message}` : kind;
+        return { message: text, stack: typeof stack === "string" ? withCause(error, stack, 0) : "" };
+      }
+    }
+    return { message: `Uncaught ${typeof error === "string" ? error : describeValue(error)}`, stack: "" };
+  } catch {
+    return { message: "Uncaught exception that cannot be described", stack: "" };
+  }
+}
+
+/** Follows the chain of causes a few steps. */
+function withCause(error: object, stack: string, depth: number): string {
+  const cause = (error as { cause?: unknown }).cause;
+  if (depth >= 4 || typeof cause !== "object" || cause === null) return stack;
+  const inner = (cause as { stack?: unknown }).stack;
+  if (typeof inner !== "string") return stack;
+  return `${stack}\nCaused by: ${withCause(cause, inner, depth + 1)}`;
+}
+
+function describeValue(value: unknown): string {
+  if (typeof value === "object" && value !== null) {
+    const json = JSON.stringify(value);
+    if (typeof json === "string" && !StringPrototypeStartsWith(json, "[") && StringPrototypeIncludes(json, "{")) return json;
+  }
+  return String(value);
+}
+
+/** Reports something thrown that nobody caught. */
+export function reportException(error: unknown): void {
+  const { message, stack } = describe(error);
+  ops.exception(message, stack);
+}

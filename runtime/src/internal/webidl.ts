@@ -1,0 +1,80 @@
+/** What WebIDL asks of interfaces: conversions of arguments, attributes of properties. */
+import {
+  ObjectDefineProperty,
+  ObjectGetOwnPropertyDescriptor,
+  ReflectOwnKeys,
+  StringPrototypeCharCodeAt,
+  StringPrototypeToWellFormed,
+} from "./primordials.ts";
+
+/** Passed to a constructor as its first argument by the runtime itself; user code cannot reach it. */
+export const INTERNAL: unique symbol = Symbol("internal");
+
+/** Converts to a string, lone surrogates replaced. */
+export function toUSVString(value: unknown): string {
+  return StringPrototypeToWellFormed(typeof value === "string" ? value : `${value as string}`);
+}
+
+/** Converts to a string all of whose characters are bytes. */
+export function toByteString(value: unknown, what: string): string {
+  const text = typeof value === "string" ? value : `${value as string}`;
+  for (let i = 0; i < text.length; i++) {
+    if (StringPrototypeCharCodeAt(text, i) > 255) {
+      throw new TypeError(`${what} contains a character that is not a byte, at index ${i}.`);
+    }
+  }
+  return text;
+}
+
+/** Throws unless so many arguments were given. */
+export function requireArguments(given: number, needed: number, what: string): void {
+  if (given < needed) {
+    throw new TypeError(`${what} takes ${needed} argument${needed === 1 ? "" : "s"}, but ${given} were given.`);
+  }
+}
+
+/** An object's dictionary argument: absent, or an object. */
+export function toDictionary<T extends object>(value: unknown, what: string): Partial<T> {
+  if (value === undefined || value === null) return {};
+  if (typeof value !== "object" && typeof value !== "function") throw new TypeError(`${what} must be an object.`);
+  return value as Partial<T>;
+}
+
+/** For constructors that only the runtime may call. */
+export function illegalConstructor(token: unknown): void {
+  if (token !== INTERNAL) throw new TypeError("Illegal constructor");
+}
+
+/** Gives the members of a class the attributes that WebIDL wants, and its instances their tag. */
+export function finishInterface(constructor: { prototype: object }, name: string): void {
+  ObjectDefineProperty(constructor, "name", { value: name, configurable: true });
+  for (const target of [constructor.prototype, constructor]) {
+    for (const key of ReflectOwnKeys(target)) {
+      if (typeof key === "symbol" || key === "constructor" || key === "prototype") continue;
+      if (target === constructor && (key === "name" || key === "length")) continue;
+      const property = ObjectGetOwnPropertyDescriptor(target, key);
+      if (property?.configurable) ObjectDefineProperty(target, key, { enumerable: true });
+    }
+  }
+  ObjectDefineProperty(constructor.prototype, Symbol.toStringTag, { value: name, configurable: true });
+}
+
+/** Constants of an interface: on the class and on its prototype. */
+export function defineConstants(constructor: { prototype: object }, constants: Record<string, number>): void {
+  for (const name in constants) {
+    const property = { value: constants[name], enumerable: true, writable: false, configurable: false };
+    ObjectDefineProperty(constructor, name, property);
+    ObjectDefineProperty(constructor.prototype, name, property);
+  }
+}
+
+/** Puts an interface or a namespace into the global object. */
+export function expose(name: string, value: unknown): void {
+  ObjectDefineProperty(globalThis, name, { value, writable: true, enumerable: false, configurable: true });
+}
+
+/** Puts an operation into the global object. */
+export function exposeFunction(name: string, value: Function): void {
+  ObjectDefineProperty(value, "name", { value: name, configurable: true });
+  ObjectDefineProperty(globalThis, name, { value, writable: true, enumerable: true, configurable: true });
+}

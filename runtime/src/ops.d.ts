@@ -1,0 +1,165 @@
+/**
+ * The contract between the isolate host (Rust) and its JavaScript runtime. This file is the authority: the host
+ * implements `Ops`, the runtime implements `Entry`.
+ *
+ * While the startup snapshot is made, a global `__ops` holds an object with the native functions below. The bundle
+ * takes them into its closures and deletes the global. Its last act is to set the global `__selvedge` to a frozen
+ * `Entry`, which the host takes out and deletes before any user code runs.
+ *
+ * Conventions
+ * - A `key` is a positive integer that names one stream: an incoming request or schedule, or an outgoing
+ *   subrequest. Its lower 16 bits are a small, densely used index; the rest is a generation, so that a key is not
+ *   used again soon after its stream ended.
+ * - A `head` is a list of header fields in one string: `name NUL value NUL name NUL value NUL …`. Names are in lower
+ *   case. Every character is one byte (latin1). An empty string is an empty list.
+ * - An op on a stream that is gone does nothing unless it says otherwise.
+ */
+
+/** A list of header fields; see above. */
+export type Head = string;
+
+/** Names one stream; see above. */
+export type Key = number;
+
+/** What ended a request without a response. */
+export type FailKind = "exception" | "no_response" | "canceled";
+
+/** Severity of a log line: 0 debug, 1 log, 2 info, 3 warn, 4 error. */
+export type LogLevel = 0 | 1 | 2 | 3 | 4;
+
+/** What JavaScript may ask of the host. */
+export interface Ops {
+  /**
+   * Answers a request whole. `body` is encoded as UTF-8 when it is a string. With `done` no `requestDone` follows:
+   * this is the last op on the key. `content-length` is the edge's business.
+   */
+  respond(key: Key, status: number, head: Head, body: string | Uint8Array | undefined, done: boolean): void;
+  /** Sends a response's head; the body follows by `bodyWrite` and `bodyEnd` or `bodyAbort`. */
+  respondStream(key: Key, status: number, head: Head): void;
+  /** The response is out and all `waitUntil` work has settled. Once per request or schedule, as the last op on it. */
+  requestDone(key: Key): void;
+  /** The handler threw or gave no `Response`. The request is over: no `requestDone` follows. */
+  fail(key: Key, kind: FailKind, message: string, stack: string): void;
+
+  /**
+   * Writes a chunk of an outgoing body. Above zero: go on. Zero or less: the chunk was taken, but the credit is
+   * exhausted; wait for the event `writable`. Throws when the stream is gone or closed.
+   */
+  bodyWrite(key: Key, chunk: string | Uint8Array): number;
+  /** Ends an outgoing body. */
+  bodyEnd(key: Key): void;
+  /** Breaks an outgoing body off. */
+  bodyAbort(key: Key, message: string): void;
+  /**
+   * The next chunk of an incoming body, in a buffer of its own; `null` at its end; `undefined` when there is none
+   * yet, in which case the event `readable` follows. Throws a `TypeError` when the body was broken off.
+   */
+  bodyPull(key: Key): Uint8Array<ArrayBuffer> | null | undefined;
+  /** Nobody wants the rest of the incoming body. */
+  bodyCancel(key: Key): void;
+
+  /**
+   * Opens a subrequest on behalf of the current request. Its body is written by `bodyWrite` and `bodyEnd` if
+   * `hasBody`. The event `response` or `failed` follows. Throws an `Error` when the limit of subrequests is reached
+   * or nothing is being handled.
+   */
+  fetchStart(method: string, url: string, head: Head, hasBody: boolean): Key;
+  /** Breaks a subrequest off, in both directions. */
+  fetchCancel(key: Key): void;
+
+  /**
+   * Starts a timer; its token comes back in the event `timer`, once or repeatedly. It belongs to the current
+   * request and ends with it. Throws an `Error` when too many timers run.
+   */
+  timerStart(ms: number, repeat: boolean): number;
+  /** Stops a timer. */
+  timerCancel(token: number): void;
+
+  /** Writes a line to the worker's log. */
+  log(level: LogLevel, message: string): void;
+  /** Reports something thrown that nobody caught, or a rejection that nobody handled. */
+  exception(message: string, stack: string): void;
+
+  /** Unix milliseconds, standing still during a turn. */
+  now(): number;
+  /** Fills the view with random bytes. */
+  random(view: ArrayBufferView): void;
+
+  /** The string in UTF-8; lone surrogates become U+FFFD. */
+  encodeUtf8(text: string): Uint8Array<ArrayBuffer>;
+  /** Bytes that `encodeUtf8` would give. */
+  utf8Length(text: string): number;
+  /** Encodes as many whole characters as fit. Returns `[UTF-16 code units read, bytes written]`. */
+  encodeInto(text: string, target: Uint8Array): [number, number];
+  /** Decodes UTF-8. Throws a `TypeError` when `fatal` and malformed. Skips a byte order mark unless `ignoreBOM`. */
+  decodeUtf8(bytes: ArrayBufferView | ArrayBuffer, fatal: boolean, ignoreBOM: boolean): string;
+  /** One character a byte. */
+  decodeLatin1(bytes: ArrayBufferView | ArrayBuffer): string;
+
+  /**
+   * Parses a URL by the WHATWG rules, against a base if one is given; `undefined` when it is none. The answer is
+   * the serialised URL, NUL, and eight integers with commas between them:
+   *
+   *   scheme_end      offset of the `:` after the scheme
+   *   username_end    offset of the end of the user name
+   *   host_start      offset of the host
+   *   host_end        offset of the end of the host
+   *   port            port number, or -1
+   *   path_start      offset of the path
+   *   query_start     offset of the `?`, or -1
+   *   fragment_start  offset of the `#`, or -1
+   *
+   * They are the positions `AfterScheme`, `AfterUsername`, `BeforeHost`, `AfterHost`, `BeforePath`, and one before
+   * `BeforeQuery` and `BeforeFragment`, of the Rust crate `url`. A serialised URL is ASCII, so bytes are characters.
+   */
+  urlParse(input: string, base: string | undefined): string | undefined;
+  /**
+   * A URL after an assignment to one of its attributes, in the format of `urlParse`. `component` is "href",
+   * "protocol", "username", "password", "host", "hostname", "port", "pathname", "search" or "hash". Assignments that
+   * the standard ignores give the URL as it was; `undefined` only for an `href` that is no URL.
+   */
+  urlSet(href: string, component: string, value: string): string | undefined;
+
+  /**
+   * A copy by the structured clone algorithm; buffers in `transfer` move. An uncloneable value throws an `Error`
+   * whose `name` is "DataCloneError".
+   */
+  structuredClone(value: unknown, transfer: unknown[]): unknown;
+  /** Detaches the buffer behind a view. */
+  detach(view: ArrayBufferView): void;
+
+  /** Key of the request or schedule on whose behalf JavaScript runs, 0 when none. */
+  currentRequest(): Key;
+  /** What follows in this turn runs on behalf of that request. */
+  setCurrentRequest(key: Key): void;
+}
+
+/** What the host calls. Each is a plain function; none throws except `init`. */
+export interface Entry {
+  /**
+   * Takes over the user's main module. `env` is a JSON array of `{name, type, text}` with `type` one of
+   * "plain_text", "secret_text" and "json". Returns the names of the handlers, comma-joined. Throws an `Error`
+   * whose message begins with "no_default_export:" or "no_handler:".
+   */
+  init(namespace: object, env: string, workerName: string): string;
+  /** An HTTP request arrived. */
+  fetch(key: Key, method: string, url: string, head: Head, hasBody: boolean): void;
+  /** A schedule is due; `time` in Unix milliseconds. */
+  scheduled(key: Key, cron: string, time: number): void;
+  /** A timer is due. */
+  timer(token: number): void;
+  /** An incoming body that gave `undefined` has something now: a chunk, its end, or an error. */
+  readable(key: Key): void;
+  /** An outgoing body has credit again. */
+  writable(key: Key): void;
+  /** The client of an incoming request went away, or the request's time is up. */
+  aborted(key: Key, reason: string): void;
+  /** The head of a subrequest's response arrived. `statusText` may be empty. */
+  response(key: Key, status: number, statusText: string, head: Head): void;
+  /** A subrequest failed before its response's head. */
+  failed(key: Key, code: string, message: string): void;
+  /** A promise was rejected and has no handler. May be called in the midst of JavaScript. */
+  unhandledRejection(reason: unknown, promise: Promise<unknown>): void;
+  /** A promise that was reported to `unhandledRejection` has a handler now. */
+  rejectionHandled(reason: unknown, promise: Promise<unknown>): void;
+}

@@ -1,0 +1,110 @@
+/** `setTimeout`, `setInterval` and their kin. A timer belongs to the request that started it and ends with it. */
+import {
+  ArrayPrototypeIndexOf,
+  ArrayPrototypePush,
+  ArrayPrototypeSlice,
+  ArrayPrototypeSplice,
+  MapPrototypeDelete,
+  MapPrototypeGet,
+  MapPrototypeSet,
+  NativeMap,
+  ReflectApply,
+} from "../internal/primordials.ts";
+import { requireArguments } from "../internal/webidl.ts";
+import { reportException } from "../internal/report.ts";
+import type { Key } from "../ops.d.ts";
+import * as ops from "../host.ts";
+
+interface Timer {
+  callback: Function;
+  args: unknown[];
+  repeat: boolean;
+  owner: Key;
+}
+
+const timers = new NativeMap<number, Timer>();
+const tokensOf = new NativeMap<Key, number[]>();
+/** How many requests own timers; zero on the usual way. */
+let owners = 0;
+
+/** Starts a timer on behalf of the current request. */
+export function startTimer(callback: Function, ms: number, repeat: boolean, args: unknown[] = []): number {
+  const token = ops.timerStart(ms, repeat);
+  const owner = ops.currentRequest();
+  MapPrototypeSet(timers, token, { callback, args, repeat, owner });
+  const tokens = MapPrototypeGet(tokensOf, owner) as number[] | undefined;
+  if (tokens !== undefined) {
+    ArrayPrototypePush(tokens, token);
+  } else {
+    MapPrototypeSet(tokensOf, owner, [token]);
+    owners += 1;
+  }
+  return token;
+}
+
+function forget(token: number, owner: Key): void {
+  MapPrototypeDelete(timers, token);
+  const tokens = MapPrototypeGet(tokensOf, owner) as number[] | undefined;
+  if (tokens === undefined) return;
+  const index = ArrayPrototypeIndexOf(tokens, token);
+  if (index >= 0) ArrayPrototypeSplice(tokens, index, 1);
+  if (tokens.length === 0) {
+    MapPrototypeDelete(tokensOf, owner);
+    owners -= 1;
+  }
+}
+
+export function cancelTimer(token: number): void {
+  const timer = MapPrototypeGet(timers, token) as Timer | undefined;
+  if (timer === undefined) return;
+  forget(token, timer.owner);
+  ops.timerCancel(token);
+}
+
+/** The request is over; the host has dropped its timers. */
+export function dropTimers(owner: Key): void {
+  if (owners === 0) return;
+  const tokens = MapPrototypeGet(tokensOf, owner) as number[] | undefined;
+  if (tokens === undefined) return;
+  for (let i = 0; i < tokens.length; i++) MapPrototypeDelete(timers, tokens[i]);
+  MapPrototypeDelete(tokensOf, owner);
+  owners -= 1;
+}
+
+/** The host says that a timer is due. */
+export function timerDue(token: number): void {
+  const timer = MapPrototypeGet(timers, token) as Timer | undefined;
+  if (timer === undefined) return;
+  if (!timer.repeat) forget(token, timer.owner);
+  try {
+    ReflectApply(timer.callback, globalThis, timer.args);
+  } catch (error) {
+    reportException(error);
+  }
+}
+
+function start(what: string, repeat: boolean, given: IArguments): number {
+  requireArguments(given.length, 1, what);
+  const callback = given[0] as unknown;
+  // A string would have to be compiled, which is not possible here.
+  if (typeof callback !== "function") throw new TypeError(`${what} takes a function.`);
+  const ms = Number(given[1] ?? 0);
+  const args = given.length > 2 ? (ArrayPrototypeSlice(given, 2) as unknown[]) : undefined;
+  return startTimer(callback, ms >= 0 ? ms : 0, repeat, args);
+}
+
+export function setTimeout(_callback: Function, _ms?: number): number {
+  return start("setTimeout", false, arguments);
+}
+
+export function setInterval(_callback: Function, _ms?: number): number {
+  return start("setInterval", true, arguments);
+}
+
+export function clearTimeout(token?: number): void {
+  if (token !== undefined && token !== null) cancelTimer(Number(token));
+}
+
+export function clearInterval(token?: number): void {
+  if (token !== undefined && token !== null) cancelTimer(Number(token));
+}

@@ -1,0 +1,138 @@
+/** Calls the worker's handlers and sends off what they give. */
+import { INTERNAL } from "../internal/webidl.ts";
+import { describe } from "../internal/report.ts";
+import { alreadyUsed, CONSUMED, isUnusable } from "../fetch/body.ts";
+import { newIncoming } from "../fetch/request.ts";
+import { headOf, isResponse, markUsed, rawBodyOf, type Response, statusOf } from "../fetch/response.ts";
+import type { IncomingBody } from "../streams/incoming.ts";
+import { PumpStopped, pump } from "../streams/pump.ts";
+import { type ReadableStream } from "../streams/streams.ts";
+import type { Head, Key } from "../ops.d.ts";
+import * as ops from "../host.ts";
+import {
+  abortContext,
+  activeContext,
+  ExecutionContext,
+  failRequest,
+  finishResponse,
+  isOver,
+  keyOf,
+  respondWhole,
+  ScheduledController,
+} from "./context.ts";
+import { environment, handlers } from "./init.ts";
+
+/** An HTTP request arrived. Everything on the way of a short answer is in this function and in `send`. */
+export function dispatchFetch(key: Key, method: string, url: string, head: Head, hasBody: boolean): void {
+  const request = newIncoming(key, method, url, head, hasBody);
+  const context = new ExecutionContext(INTERNAL, key, request);
+  let result: unknown;
+  try {
+    result = handlers.fetch!(request, environment, context);
+  } catch (error) {
+    threw(context, error);
+    return;
+  }
+  if (isResponse(result)) send(context, result);
+  else settle(context, result);
+}
+
+async function settle(context: ExecutionContext, result: unknown): Promise<void> {
+  let response: unknown;
+  try {
+    response = await result;
+  } catch (error) {
+    threw(context, error);
+    return;
+  }
+  if (isResponse(response)) send(context, response);
+  else noResponse(context, response);
+}
+
+function send(context: ExecutionContext, response: Response): void {
+  const raw = rawBodyOf(response);
+  if (typeof raw === "string") {
+    markUsed(response);
+    respondWhole(context, statusOf(response), headOf(response), raw);
+  } else {
+    sendOther(context, response);
+  }
+}
+
+function sendOther(context: ExecutionContext, response: Response): void {
+  const raw = rawBodyOf(response);
+  const status = statusOf(response);
+  if (status === 0) {
+    failRequest(context, "no_response", "The handler gave Response.error().", "");
+  } else if (raw === CONSUMED || isUnusable(raw)) {
+    threw(context, alreadyUsed());
+  } else if (raw === null) {
+    respondWhole(context, status, headOf(response), undefined);
+  } else if (raw instanceof Uint8Array) {
+    markUsed(response);
+    respondWhole(context, status, headOf(response), raw);
+  } else {
+    void stream(context, response, raw as IncomingBody | ReadableStream<unknown>);
+  }
+}
+
+async function stream(
+  context: ExecutionContext,
+  response: Response,
+  source: IncomingBody | ReadableStream<unknown>,
+): Promise<void> {
+  const key = keyOf(context);
+  if (isOver(context)) return;
+  try {
+    ops.respondStream(key, statusOf(response), headOf(response));
+    const sent = pump(key, source);
+    // A stream keeps its own account of being used.
+    if (!("getReader" in source)) markUsed(response);
+    await sent;
+  } catch (error) {
+    // When the client went away there is nobody to tell.
+    if (!(error instanceof PumpStopped)) {
+      const { message, stack } = describe(error);
+      ops.exception(message, stack);
+      ops.bodyAbort(key, message);
+    }
+  }
+  finishResponse(context);
+}
+
+function threw(context: ExecutionContext, error: unknown): void {
+  const { message, stack } = describe(error);
+  failRequest(context, "exception", message, stack);
+}
+
+function noResponse(context: ExecutionContext, value: unknown): void {
+  const what = value === null ? "null" : Array.isArray(value) ? "an array" : typeof value;
+  failRequest(context, "no_response", `The handler must return a Response, but it returned ${what}.`, "");
+}
+
+/** A schedule is due. */
+export function dispatchScheduled(key: Key, cron: string, time: number): void {
+  const context = new ExecutionContext(INTERNAL, key, undefined);
+  const handler = handlers.scheduled;
+  if (handler === undefined) {
+    failRequest(context, "no_response", "The worker has no scheduled handler.", "");
+    return;
+  }
+  void runScheduled(context, handler, new ScheduledController(INTERNAL, cron, time));
+}
+
+async function runScheduled(context: ExecutionContext, handler: Function, controller: ScheduledController): Promise<void> {
+  try {
+    await handler(controller, environment, context);
+  } catch (error) {
+    threw(context, error);
+    return;
+  }
+  finishResponse(context);
+}
+
+/** The client went away, or the request's time is up. */
+export function aborted(key: Key, reason: string): void {
+  const context = activeContext(key);
+  if (context !== undefined) abortContext(context, reason);
+}
