@@ -19,7 +19,7 @@ pub struct Machine {
     pub seccomp: bool,
     /// Whether this user can make namespaces, one answer for each kind and the reason for a no.
     pub namespaces: Vec<(Namespace, Result<(), String>)>,
-    /// The version of the control groups that can be used (1 or 2) and their controllers, or why there are none.
+    /// The control groups that can be used, such as `cgroup v2 memory,cpu,pids`, or why there are none.
     pub cgroup: Result<String, String>,
     /// Whether the process runs as root.
     pub root: bool,
@@ -34,8 +34,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Asks the kernel. Takes a few milliseconds; forks short-lived children, and makes and removes a control
-    /// group.
+    /// Asks the kernel. Takes a few milliseconds; forks short-lived children to try namespaces.
     pub fn probe() -> Self {
         let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let files = rustix::process::getrlimit(rustix::process::Resource::Nofile);
@@ -47,7 +46,7 @@ impl Machine {
                 .into_iter()
                 .map(|namespace| (namespace, try_namespace(namespace)))
                 .collect(),
-            cgroup: CgroupRoot::detect().map(|root| root.measure().to_string()).map_err(|e| e.to_string()),
+            cgroup: CgroupRoot::look().map(|measure| measure.to_string()).map_err(|e| e.to_string()),
             root: rustix::process::geteuid().is_root(),
             memory_bytes: meminfo(&memory, "MemTotal:"),
             available_bytes: meminfo(&memory, "MemAvailable:"),

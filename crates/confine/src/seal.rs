@@ -10,6 +10,9 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_thr
 /// `EPERM`. `thread_creation` says whether threads may still be started. Can be called after
 /// [`enter`](crate::enter) or, where that is not possible, alone.
 ///
+/// The process can use any descriptor it holds or receives later, so hand it connected stream sockets only: with a
+/// datagram socket it could write to whoever is in the network namespace the socket was made in.
+///
 /// # Errors
 /// The process must exit: the filter may be in force in part.
 pub fn seal(thread_creation: bool) -> Result<Measure, ConfineError> {

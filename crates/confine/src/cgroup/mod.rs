@@ -91,6 +91,19 @@ impl CgroupRoot {
         Err(Unavailable(tried.join(", ")))
     }
 
+    /// Says what [`detect`](Self::detect) would most likely find, without making or moving anything.
+    ///
+    /// # Errors
+    /// [`Unavailable`] says in words what is in the way.
+    pub fn look() -> Result<Measure, Unavailable> {
+        let mounts = Mounts::of_this_process().map_err(|e| Unavailable(format!("/proc: {e}")))?;
+        let (version, controllers) = place::look(&mounts).map_err(Unavailable)?;
+        Ok(Measure::Cgroup {
+            version,
+            controllers: controllers.iter().map(|c| c.name().to_owned()).collect(),
+        })
+    }
+
     /// 1 or 2.
     pub fn version(&self) -> u8 {
         self.version
@@ -119,7 +132,14 @@ impl CgroupRoot {
         let mut group = Cgroup { version: self.version, places: Vec::new() };
         for place in &self.places {
             let directory = place.directory.join(name);
-            fs::create_dir(&directory)?;
+            match fs::create_dir(&directory) {
+                // An engine that cannot see our process, in another container say, took the empty parent for stale.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    self.renew(place)?;
+                    fs::create_dir(&directory)?;
+                }
+                made => made?,
+            }
             // From here on dropping the group removes the directory.
             group.places.push(Place { directory: directory.clone(), controllers: place.controllers.clone() });
             for &controller in &place.controllers {
@@ -130,6 +150,16 @@ impl CgroupRoot {
             }
         }
         Ok(group)
+    }
+}
+
+impl CgroupRoot {
+    fn renew(&self, place: &Place) -> io::Result<()> {
+        fs::create_dir(&place.directory)?;
+        if self.version == 2 {
+            v2::enable(&place.directory)?;
+        }
+        Ok(())
     }
 }
 

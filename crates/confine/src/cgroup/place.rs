@@ -71,6 +71,36 @@ fn make_version_1(mounted: &Mounted, name: &str) -> io::Result<std::path::PathBu
     make(&mounted.top).or_else(|e| if mounted.own == mounted.top { Err(e) } else { make(&mounted.own) })
 }
 
+/// The version and the controllers that [`version_2`] or [`version_1`] would find, by looking only.
+pub(super) fn look(mounts: &Mounts) -> Result<(u8, Vec<Controller>), String> {
+    let mut why = "no control groups are mounted".to_owned();
+    if let Some(Mounted { own, top }) = &mounts.version_2 {
+        match may_write(own)
+            .and_then(|()| v2::look(own))
+            .or_else(|_| may_write(top).and_then(|()| v2::look(top)))
+        {
+            Ok(controllers) => return Ok((2, controllers)),
+            Err(e) => why = format!("version 2: {e}"),
+        }
+    }
+    let writable = |mounted: &Mounted| may_write(&mounted.top).or_else(|_| may_write(&mounted.own));
+    let mut found = Vec::new();
+    for controller in Controller::ALL {
+        let Some((_, mounted)) = mounts.version_1.iter().find(|(known, _)| *known == controller) else {
+            continue;
+        };
+        match writable(mounted) {
+            Ok(()) => found.push(controller),
+            Err(e) => why = format!("version 1: {}: {e}", mounted.top.display()),
+        }
+    }
+    if found.contains(&Controller::Memory) { Ok((1, found)) } else { Err(why) }
+}
+
+fn may_write(directory: &Path) -> io::Result<()> {
+    Ok(rustix::fs::access(directory, rustix::fs::Access::WRITE_OK)?)
+}
+
 /// Makes a directory; false when it is there already.
 fn make_directory(path: &Path) -> io::Result<bool> {
     match fs::create_dir(path) {

@@ -99,7 +99,6 @@ pub(crate) const ATTACKS: &[Attack] = &[
     killed("bind_tcp", || std::net::TcpListener::bind("127.0.0.1:0").map(drop)).entered().control(),
     killed("connect", || call!(SYS_connect, 0, null::<u8>(), 0)),
     killed("accept4", || call!(SYS_accept4, 0, null::<u8>(), null::<u8>(), 0)),
-    refused("sendto_elsewhere", || call!(SYS_sendto, 1, c"x".as_ptr(), 1usize, 0, [0u8; 16].as_ptr(), 16)),
     refused("socketpair", || call!(SYS_socketpair, libc::AF_UNIX, libc::SOCK_STREAM, 0, [0i32; 2].as_mut_ptr())).control(),
     // Programs and processes.
     killed("execve", || call!(SYS_execve, c"/bin/true".as_ptr(), [c"true".as_ptr(), null()].as_ptr(), [null::<u8>()].as_ptr()))
