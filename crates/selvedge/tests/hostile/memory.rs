@@ -1,0 +1,122 @@
+//! Workers that take memory without end.
+
+use serde_json::{Value, json};
+
+use crate::common::Answer;
+use crate::common::api::Module;
+use crate::contained;
+use crate::scene::{OFFENDER, Scene, handler};
+
+fn limits() -> Value {
+    json!({ "memory_mb": 32, "cpu_ms": 10_000, "cpu_burst_ms": 10_000 })
+}
+
+contained! {
+    arrays: "const a = []; for (;;) a.push(new Array(1000).fill({ x: 1 }));" => 503 "worker_memory_exceeded";
+    objects: "let o = {}; for (;;) o = { o };" => 503 "worker_memory_exceeded";
+    strings_doubled:
+        "let s = 'x'; const kept = []; for (;;) { s += s; kept.push(s.charCodeAt(s.length - 1)); }"
+        => 503 "worker_memory_exceeded";
+    strings_split: "const s = 'ab'.repeat(1 << 25); return new Response(String(s.split('').length));"
+        => 503 "worker_memory_exceeded";
+    array_buffers: "const a = []; for (;;) a.push(new ArrayBuffer(1 << 20));" => 503 "worker_memory_exceeded";
+    one_array_buffer: "return new Response(new Uint8Array(2 ** 32));" => 503 "worker_memory_exceeded";
+    typed_arrays: "const a = []; for (;;) a.push(new Float64Array(1 << 16).fill(1));" => 503 "worker_memory_exceeded";
+    maps: "const m = new Map(); for (let i = 0; ; i++) m.set(i, { i });" => 503 "worker_memory_exceeded";
+    closures: "const a = []; for (let i = 0; ; i++) a.push(() => i);" => 503 "worker_memory_exceeded";
+    promises: "const a = []; for (;;) a.push(new Promise(() => {}));" => 503 "worker_memory_exceeded";
+    endless_fill: "new Array(2 ** 32 - 1).fill({}); return new Response('done');" => 503 "worker_memory_exceeded";
+    regex_matches:
+        "const s = 'a'.repeat(1 << 24); return new Response(String(s.match(/a/g).length));" => 503 "worker_memory_exceeded";
+    encoded_text:
+        "const s = 'x'.repeat(1 << 22); const a = []; for (;;) a.push(new TextEncoder().encode(s));"
+        => 503 "worker_memory_exceeded";
+    structured_clones:
+        "const a = []; const big = new Uint8Array(1 << 20); for (;;) a.push(structuredClone(big));"
+        => 503 "worker_memory_exceeded";
+    wasm_memories:
+        "const a = [];\n\
+         for (;;) {\n\
+           const memory = new WebAssembly.Memory({ initial: 1024 });\n\
+           new Uint8Array(memory.buffer).fill(1);\n\
+           a.push(memory);\n\
+         }" => 503 "worker_memory_exceeded";
+    deep_recursion: "const f = () => f() + 1; return new Response(String(f()));" => 500 "worker_exception";
+    deep_json:
+        "const text = '['.repeat(1e5) + ']'.repeat(1e5); return new Response(JSON.stringify(JSON.parse(text)));"
+        => 500 "worker_exception";
+    deep_regex: "return new Response(String(new RegExp('('.repeat(1e5) + ')'.repeat(1e5)).test('x')));"
+        => 500 "worker_exception";
+    string_too_long: "return new Response('x'.repeat(2 ** 30));" => 500 "worker_exception";
+}
+
+/// `(module (memory (export "memory") 1) (func (export "grow") (param i32) (result i32) local.get 0 memory.grow))`
+const GROW: &[u8] = b"\0asm\x01\0\0\0\x01\x06\x01\x60\x01\x7f\x01\x7f\x03\x02\x01\0\x05\x03\x01\0\x01\
+    \x07\x11\x02\x06memory\x02\0\x04grow\0\0\x0a\x08\x01\x06\0\x20\0\x40\0\x0b";
+
+#[test]
+fn wasm_memory_that_grows() {
+    let attack = "\
+        const kept = [];\n\
+        for (;;) {\n\
+          const { memory, grow } = new WebAssembly.Instance(module).exports;\n\
+          while (grow(64) !== -1) new Uint8Array(memory.buffer).fill(1);\n\
+          kept.push(memory);\n\
+        }";
+    let code = handler("import module from './grow.wasm';", attack);
+    let modules = [Module::main(&code), Module::wasm("grow.wasm", GROW)];
+    Scene::with_modules(&modules, limits(), "").contained(503, "worker_memory_exceeded");
+}
+
+/// No request alone takes much, and none of them runs when the sum is too much.
+#[test]
+fn wasm_memory_kept_between_requests() {
+    let attack = "\
+        const memory = new WebAssembly.Memory({ initial: 512 });\n\
+        new Uint8Array(memory.buffer).fill(1);\n\
+        (globalThis.kept ??= []).push(memory);\n\
+        return new Response('kept');";
+    let scene = Scene::with_modules(&[Module::main(&handler("", attack))], limits(), "host_memory_mb = 512\n");
+    let answers: Vec<Answer> = (0..30).map(|_| scene.attack()).collect();
+    let refused = answers.iter().filter(|answer| answer.status == 503).count();
+    assert!(refused > 0, "960 MiB were kept under a limit of 32");
+    scene.logged("worker_memory_exceeded");
+    scene.recovered();
+}
+
+/// Bodies wait outside of V8's heap when nobody reads them.
+#[test]
+fn answers_that_nobody_reads() {
+    let attack = "return new Response(new Uint8Array(24 << 20));";
+    let scene = Scene::with_modules(&[Module::main(&handler("", attack))], limits(), "host_memory_mb = 512\n");
+    let readers: Vec<_> = (0..40).map(|_| scene.selvedge.begin(OFFENDER, "/")).collect();
+    let answer = Answer::read(scene.selvedge.begin(OFFENDER, "/fine"));
+    assert!([200, 503].contains(&answer.status), "{answer:?}");
+    assert!(scene.selvedge.status()["memory_bytes"].as_u64().unwrap() < 768 << 20);
+    drop(readers);
+    scene.recovered();
+}
+
+/// A limit of one worker is not shared by the others of its account.
+#[test]
+fn memory_within_the_limit_stays() {
+    let scene = Scene::new(
+        "const kept = new Uint8Array(16 << 20).fill(7); return new Response(String(kept[kept.length - 1]));",
+        limits(),
+    );
+    scene.answers("7");
+}
+
+/// Three offences are enough: after them the worker no longer shares a process.
+#[test]
+fn repeat_offenders_move_out() {
+    let scene = Scene::new("const a = []; for (;;) a.push(new Array(1000).fill({ x: 1 }));", limits());
+    for _ in 0..4 {
+        let answer = scene.attack();
+        assert_eq!((answer.status, answer.code().as_str()), (503, "worker_memory_exceeded"), "{answer:?}");
+    }
+    assert_eq!(scene.selvedge.get(OFFENDER, "/fine").status, 200);
+    assert_eq!(scene.selvedge.hosts_of("worker default/offender").len(), 1, "{}", scene.selvedge.status());
+    assert_eq!(scene.selvedge.hosts_of("account default").len(), 1, "{}", scene.selvedge.status());
+    scene.recovered();
+}
