@@ -93,8 +93,7 @@ export function installGlobals(): void {
   installNavigator();
   expose("console", createConsole());
   ObjectDefineProperty(globalThis, "self", { value: globalThis, writable: true, enumerable: true, configurable: true });
-  // With shared memory a worker could build itself the clock that stands still for it.
-  for (const name of ["SharedArrayBuffer", "Atomics"]) delete (globalThis as Record<string, unknown>)[name];
+  // `SharedArrayBuffer` and `Atomics` go when a context is made: V8 looks for them while it reads the snapshot.
 }
 
 /** Leaves the entry points where the host takes them from. */

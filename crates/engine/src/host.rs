@@ -1,7 +1,7 @@
 //! One sandbox host process, seen from outside.
 
 use std::fmt;
-use std::io;
+use std::io::{self, BufRead};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -27,6 +27,10 @@ use crate::EngineConfig;
 /// Exit status of a host whose running instance went on allocating when told to stop.
 const EXIT_OUT_OF_MEMORY: i32 = 86;
 
+/// Lines of a host's standard error that are logged; V8 speaks there only before it gives up.
+const STDERR_LINES_MAX: usize = 200;
+/// Longest such line, bytes.
+const STDERR_LINE_MAX: u64 = 1024;
 /// Longest wait for a host to serve, seconds; it takes some tens of milliseconds.
 const READY_TIMEOUT_S: i64 = 10;
 
@@ -114,7 +118,8 @@ impl Host {
             .arg(if config.allow_unconfined { "0" } else { "1" })
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::inherit());
+            // A pipe: a confined host may not write to files, and what it says goes through our log.
+            .stderr(Stdio::piped());
         let bounds = Bounds {
             // The polling of the supervisor comes first, so that the offender is known; the kernel stands behind it.
             memory_bytes: (config.host_memory_mb + config.host_memory_mb / 4) << 20,
@@ -130,7 +135,11 @@ impl Host {
         });
         let entry = cgroup.as_ref().map(Cgroup::entry).transpose()?;
         spawn::prepare(&mut command, spawn::Child { fds: vec![theirs, page_fd], cgroup: entry });
-        let child = command.spawn()?;
+        let mut child = command.spawn()?;
+        if let Some(stderr) = child.stderr.take() {
+            let pid = child.id();
+            std::thread::Builder::new().name(format!("host-{id}")).spawn(move || repeat(stderr, pid))?;
+        }
         Ok(Self {
             id,
             pid: child.id(),
@@ -234,6 +243,20 @@ impl Host {
         let offender = running.zip(offence.or(crashed.then_some(Offence::Memory)));
         Verdict { offender, reason: format!("sandbox host ended: {status}") }
     }
+}
+
+/// Passes what a host says on standard error on to the log, as far as it is reasonable.
+fn repeat(stderr: impl io::Read, pid: u32) {
+    let mut lines = io::BufReader::new(stderr);
+    for _ in 0..STDERR_LINES_MAX {
+        let mut line = Vec::new();
+        match io::Read::take(&mut lines, STDERR_LINE_MAX).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return,
+            Ok(_) => tracing::warn!(pid, "sandbox host: {}", String::from_utf8_lossy(&line).trim_end()),
+        }
+    }
+    // The rest is read, so that the host does not stop at a full pipe, and dropped.
+    let _ = io::copy(&mut lines, &mut io::sink());
 }
 
 impl Drop for Host {

@@ -484,6 +484,11 @@ impl Entry {
         let entry = global.get(scope, name.into()).and_then(|value| value.to_object(scope));
         let entry = entry.expect("the snapshot holds the entry points");
         global.delete(scope, name.into());
+        // With shared memory a worker could build itself the clock that stands still for it.
+        for name in ["SharedArrayBuffer", "Atomics"] {
+            let name = v8::String::new(scope, name).expect("short string");
+            global.delete(scope, name.into());
+        }
         let take = |name: &str| {
             let key = v8::String::new(scope, name).expect("short string");
             let value = entry.get(scope, key.into()).expect("plain object");
