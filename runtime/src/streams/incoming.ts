@@ -4,6 +4,7 @@ import {
   concatBytes,
   MapPrototypeDelete,
   MapPrototypeGet,
+  MapPrototypeGetSize,
   MapPrototypeSet,
   NativeMap,
   NativePromise,
@@ -129,4 +130,12 @@ export function readable(key: Key): void {
 /** Breaks the body of this stream off, if it has one that is not at its end. */
 export function breakBody(key: Key, error: unknown): void {
   (MapPrototypeGet(open, key) as IncomingBody | undefined)?.break(error);
+}
+
+/** The request is over, and its body with it. */
+export function endBody(key: Key): void {
+  // Nearly always there is none, and an error is dear.
+  if (MapPrototypeGetSize(open) === 0) return;
+  const body = MapPrototypeGet(open, key) as IncomingBody | undefined;
+  body?.break(new TypeError("The body cannot be read any more: its request is over."));
 }

@@ -7,7 +7,7 @@ import {
 import { finishInterface, illegalConstructor, requireArguments } from "../internal/webidl.ts";
 import { describe } from "../internal/report.ts";
 import { abortRequest, type Request } from "../fetch/request.ts";
-import { breakBody } from "../streams/incoming.ts";
+import { breakBody, endBody } from "../streams/incoming.ts";
 import { stopPump } from "../streams/pump.ts";
 import { dropTimers } from "../time/timers.ts";
 import type { FailKind, Head, Key } from "../ops.d.ts";
@@ -86,7 +86,7 @@ export class ExecutionContext {
     const index = this.#key & INDEX_MASK;
     if (active[index] === this) active[index] = undefined;
     dropTimers(this.#key);
-    if (this.#request !== undefined) breakBody(this.#key, new TypeError("The request is over."));
+    endBody(this.#key);
   }
 
   /** Keeps the request's work alive after its response, until the promise settles. */
