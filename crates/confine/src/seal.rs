@@ -17,6 +17,9 @@ use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, apply_filter_all_thr
 /// The process must exit: the filter may be in force in part.
 pub fn seal(thread_creation: bool) -> Result<Measure, ConfineError> {
     let failed = |e: seccompiler::Error| ConfineError::Seccomp(e.to_string());
+    // rustix finds the clock that needs no system call through the auxiliary vector, which it reads at first use
+    // and could not read later; without it every look at the clock would be a system call.
+    let _ = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     // The kernel takes the strictest verdict of all filters. The allow-list goes last, since under it no further
     // filter can be installed.
     let filters = [
