@@ -71,6 +71,9 @@ const ALLOWED: &[libc::c_long] = &[
     libc::SYS_rseq,
     libc::SYS_sched_yield,
     libc::SYS_sched_getaffinity,
+    // V8 asks for its threads' priorities when a lock is contended.
+    libc::SYS_sched_getparam,
+    libc::SYS_sched_getscheduler,
     libc::SYS_getcpu,
     libc::SYS_gettid,
     libc::SYS_getpid,

@@ -86,6 +86,9 @@ impl State {
     /// Sends a `LOG` frame, unless the engine is far behind with reading.
     pub fn log(&self, level: u8, exception: bool, text: &str, stack: &str) {
         let (outbox, stream) = self.outbox();
+        // The runtime's own frames say nothing to the worker's developer.
+        let stack: Vec<&str> = stack.lines().filter(|line| !line.contains("selvedge:runtime")).collect();
+        let stack = &stack.join("\n");
         if outbox.backlog() < crate::connection::LOG_BACKLOG_MAX {
             let log = Log { instance: self.instance, level, exception, message: text, stack };
             log.put(&mut outbox.frames(), stream);
@@ -305,7 +308,6 @@ impl Instance {
             }
         }
         scope.perform_microtask_checkpoint();
-        state.current.set(0);
     }
 
     /// Compiles, links and evaluates the worker's modules. The isolate must be entered.
