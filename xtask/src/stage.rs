@@ -51,8 +51,8 @@ impl Inputs {
     }
 }
 
-/// Runs `work` unless `output` exists and was made from the same inputs, which a file in the directory `stamps`
-/// tells. Prints a line with its seconds.
+/// Runs `work` unless `output` exists as it was made and the inputs are the same, which a file in the directory
+/// `stamps` tells. Prints a line with its seconds.
 pub(crate) fn run(
     stamps: &Path,
     name: &str,
@@ -62,13 +62,24 @@ pub(crate) fn run(
 ) -> Result<()> {
     let stamp = stamps.join(name.replace(' ', "-"));
     let fingerprint = inputs.fingerprint();
-    if output.exists() && fs::read_to_string(&stamp).is_ok_and(|old| old == fingerprint) {
+    let made = identity(output).map(|identity| format!("{fingerprint} {identity}"));
+    if made.is_some_and(|made| fs::read_to_string(&stamp).is_ok_and(|old| old == made)) {
         eprintln!("  {name:<18} up to date");
         return Ok(());
     }
     timed(name, work)?;
+    let identity = identity(output).with_context(|| format!("{name} made no {}", output.display()))?;
     fs::create_dir_all(stamps)?;
-    fs::write(&stamp, fingerprint).with_context(|| format!("write {}", stamp.display()))
+    fs::write(&stamp, format!("{fingerprint} {identity}"))
+        .with_context(|| format!("write {}", stamp.display()))
+}
+
+/// Tells a file from one that was put in its place; for a directory only that it exists.
+fn identity(output: &Path) -> Option<String> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = fs::metadata(output).ok()?;
+    let file = format!("{} {}.{}", metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+    Some(if metadata.is_dir() { "directory".into() } else { file })
 }
 
 /// Runs `work`, which knows itself what is up to date, and prints its seconds.
@@ -107,6 +118,9 @@ mod tests {
         fs::remove_file(&output).unwrap();
         go();
         assert_eq!(runs.get(), 3);
+        fs::write(&output, "by hand").unwrap();
+        go();
+        assert_eq!(runs.get(), 4);
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn refusal(selvedge: &Selvedge, code: &str) -> (serde_json::Value, String) {
 fn bad_code_is_refused_with_its_place() {
     let selvedge = Selvedge::start();
     let cases = [
-        ("export default {\n  fetch( {\n}", "syntax_error", 2),
+        ("export default {\n  fetch( {\n}", "syntax_error", 3),
         ("// one\nimport { x } from './nowhere';\nexport default { x }", "unknown_import", 2),
         ("import fs from 'node:fs';\nexport default { fetch() { return fs } }", "unknown_import", 1),
         ("type A = 1;\n\nthrow new Error('at the top');", "top_level_exception", 3),
@@ -102,7 +102,7 @@ fn a_wrangler_toml_project_deploys_as_it_is() {
         dir.path().join("wrangler.toml"),
         "name = \"shop\"\nmain = \"src/worker.ts\"\ncompatibility_date = \"2026-01-01\"\n\
          routes = [\"shop.example/*\"]\nkv_namespaces = [{ binding = \"KV\", id = \"1\" }]\n\
-         [vars]\nGREETING = \"hi\"\nLIST = [1, 2]\n[env.staging.vars]\nGREETING = \"ho\"\n",
+         [vars]\nGREETING = \"hi\"\nLIST = [1, 2]\n[env.staging]\nroutes = []\n[env.staging.vars]\nGREETING = \"ho\"\n",
     )
     .unwrap();
     fs::write(
