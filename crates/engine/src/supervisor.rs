@@ -278,7 +278,10 @@ impl Supervisor {
         }
         for (host, _) in self.shared.pool.hosts() {
             host.kill();
+            self.shared.pool.host_ended(host.id, false);
         }
+        // Connections hold hosts, too; with the last of them goes the host's cgroup.
+        self.engine.sweep();
     }
 }
 

@@ -71,10 +71,18 @@ fn make_snapshot(runtime: &str, out: &str) -> Result<(), String> {
 
 fn start_v8() -> v8::SharedRef<v8::Platform> {
     v8::V8::set_flags_from_string(V8_FLAGS);
+    v8::V8::set_entropy_source(kernel_entropy);
     let platform = v8::new_default_platform(V8_THREADS, false).make_shared();
     v8::V8::initialize_platform(platform.clone());
     v8::V8::initialize();
     platform
+}
+
+/// Seeds V8's hashes, addresses and `Math.random`. Without it V8 would look for `/dev/urandom`, which a confined
+/// host does not have, and fall back to the clock.
+fn kernel_entropy(buffer: &mut [u8]) -> bool {
+    let wanted = buffer.len();
+    rustix::rand::getrandom(buffer, rustix::rand::GetRandomFlags::empty()) == Ok(wanted)
 }
 
 fn host(snapshot: &str, threads: &str, strict: bool) -> Result<(), String> {
