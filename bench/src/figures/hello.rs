@@ -1,0 +1,160 @@
+//! `hello`: the same small worker in Selvedge, workerd, deno and node, one interleaved run.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result};
+
+use crate::load::{Client, Plan, get};
+use crate::report::{Figure, count, megabytes, number, text};
+use crate::servers::api::Worker;
+use crate::servers::peers::{Packages, Peer, RunningPeer, WORKER};
+use crate::servers::selvedge::{Data, Options, Selvedge, host};
+use crate::statistics::median;
+use crate::{Bench, cpu, process};
+
+const CONNECTIONS: usize = 64;
+/// Before each measured stretch, seconds: connections settle and code is compiled.
+const WARM_UP: f64 = 0.5;
+
+/// One server that is running.
+struct Contestant {
+    name: String,
+    pid: u32,
+    address: SocketAddr,
+    request: Vec<u8>,
+    rounds: Vec<Round>,
+}
+
+/// One server's share of a round.
+struct Round {
+    per_second: f64,
+    /// Of all its processes, for one request, µs.
+    cpu_us: f64,
+    /// The part of the first process, µs.
+    front_us: f64,
+    p50_ms: f64,
+    p99_ms: f64,
+    errors: u64,
+}
+
+/// Measures the figure.
+pub(super) fn measure(bench: &Bench) -> Result<Figure> {
+    let core = bench.cores.server;
+    let packages = Packages::install(&bench.root)?;
+    let data = Data::new()?;
+    let options = Options { core: Some(core), ..Options::default() };
+    let selvedge = Selvedge::start(&bench.selvedge, &data, &options)?;
+    selvedge.deploy(&[Worker::new("hello", WORKER)])?;
+
+    let mut notes = vec!["CPU: user and system time of all the server's processes.".to_owned()];
+    let mut peers: Vec<(Peer, RunningPeer)> = Vec::new();
+    for peer in Peer::ALL {
+        match peer.start(&packages, core) {
+            Ok(running) => peers.push((peer, running)),
+            Err(error) => notes.push(format!("{} left out: {error:#}", peer.name())),
+        }
+    }
+    let mut all = vec![Contestant {
+        name: "selvedge".into(),
+        pid: selvedge.process.pid(),
+        address: selvedge.http,
+        request: get(&host("hello"), "/"),
+        rounds: Vec::new(),
+    }];
+    all.extend(peers.iter().map(|(peer, running)| Contestant {
+        name: peer.version(&packages),
+        pid: running.process.pid(),
+        address: running.address,
+        request: get("hello.localhost", "/"),
+        rounds: Vec::new(),
+    }));
+    for round in 0..bench.rounds {
+        for contestant in &mut all {
+            let taken = contestant.round(bench).with_context(|| contestant.name.clone())?;
+            contestant.rounds.push(taken);
+        }
+        eprintln!("  round {} of {}", round + 1, bench.rounds);
+    }
+    notes.push(split(&all[0]));
+    let rows = all.iter().map(|one| row(one, &all)).collect::<Result<_>>()?;
+    Ok(Figure {
+        name: "hello",
+        title: format!(
+            "hello world over HTTP/1.1, {CONNECTIONS} keep-alive connections, servers on one core and load on \
+             another; medians of {} rounds of {} s, servers taking turns. Ratios are of CPU per request, the \
+             median of the rounds' ratios.",
+            bench.rounds, bench.seconds
+        ),
+        columns: vec![
+            "server",
+            "req/s",
+            "CPU µs/req",
+            "min–max",
+            "× workerd",
+            "× deno",
+            "p50 ms",
+            "p99 ms",
+            "PSS MB",
+            "errors",
+        ],
+        rows,
+        notes,
+    })
+}
+
+impl Contestant {
+    fn round(&self, bench: &Bench) -> Result<Round> {
+        let requests = [self.request.clone()];
+        cpu::on(bench.cores.load, || {
+            let mut client = Client::connect(self.address, CONNECTIONS)?;
+            client.run(&Plan::closed(&requests, WARM_UP))?;
+            let before = (process::cpu_time(self.pid)?, process::own_cpu_time(self.pid));
+            let mut outcome = client.run(&Plan::closed(&requests, bench.seconds))?;
+            let after = (process::cpu_time(self.pid)?, process::own_cpu_time(self.pid));
+            let answered = outcome.answered().max(1) as f64;
+            let each = |duration: std::time::Duration| duration.as_secs_f64() * 1e6 / answered;
+            Ok(Round {
+                per_second: outcome.answered() as f64 / outcome.elapsed.as_secs_f64(),
+                cpu_us: each(after.0.saturating_sub(before.0)),
+                front_us: each(after.1.saturating_sub(before.1)),
+                p50_ms: outcome.latencies.percentile_ms(50.0),
+                p99_ms: outcome.latencies.percentile_ms(99.0),
+                errors: outcome.errors(),
+            })
+        })?
+    }
+
+    fn median(&self, value: impl Fn(&Round) -> f64) -> f64 {
+        median(&self.rounds.iter().map(value).collect::<Vec<_>>())
+    }
+}
+
+fn row(one: &Contestant, all: &[Contestant]) -> Result<Vec<crate::report::Cell>> {
+    let costs = one.rounds.iter().map(|round| round.cpu_us);
+    let (least, most) = (costs.clone().fold(f64::INFINITY, f64::min), costs.fold(0.0, f64::max));
+    let ratio = |peer: Peer| {
+        let Some(other) = all.iter().find(|other| other.name.starts_with(peer.name())) else {
+            return f64::NAN;
+        };
+        let rounds = one.rounds.iter().zip(&other.rounds);
+        median(&rounds.map(|(ours, theirs)| ours.cpu_us / theirs.cpu_us).collect::<Vec<_>>())
+    };
+    Ok(vec![
+        text(&one.name),
+        number(one.median(|round| round.per_second), 0),
+        number(one.median(|round| round.cpu_us), 1),
+        text(format!("{least:.1}–{most:.1}")),
+        number(ratio(Peer::Workerd), 2),
+        number(ratio(Peer::Deno), 2),
+        number(one.median(|round| round.p50_ms), 2),
+        number(one.median(|round| round.p99_ms), 2),
+        megabytes(process::memory(&process::tree(one.pid)?).proportional),
+        count(one.rounds.iter().map(|round| round.errors).sum()),
+    ])
+}
+
+fn split(selvedge: &Contestant) -> String {
+    let front = selvedge.median(|round| round.front_us);
+    let hosts = selvedge.median(|round| round.cpu_us - round.front_us);
+    format!("selvedge: {front:.1} µs in the front process, {hosts:.1} µs in the isolate hosts.")
+}
