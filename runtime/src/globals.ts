@@ -17,7 +17,7 @@ import { Response } from "./fetch/response.ts";
 import { streamInterfaces } from "./streams/streams.ts";
 import { readable } from "./streams/incoming.ts";
 import { writable } from "./streams/pump.ts";
-import { installClock } from "./time/clock.ts";
+import { installClock, installTemporal } from "./time/clock.ts";
 import { clearInterval, clearTimeout, setInterval, setTimeout, timerDue } from "./time/timers.ts";
 import { URLSearchParams } from "./url/search-params.ts";
 import { URL } from "./url/url.ts";
@@ -99,7 +99,11 @@ export function installGlobals(): void {
 /** Leaves the entry points where the host takes them from. */
 export function deliverEntry(): void {
   const entry: Entry = {
-    init,
+    start: installTemporal,
+    init: (namespace, env, workerName) => {
+      installTemporal();
+      return init(namespace, env, workerName);
+    },
     fetch: dispatchFetch,
     scheduled: dispatchScheduled,
     timer: timerDue,

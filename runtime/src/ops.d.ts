@@ -137,6 +137,12 @@ export interface Ops {
 /** What the host calls. Each is a plain function; none throws except `init`. */
 export interface Entry {
   /**
+   * Finishes what a snapshot cannot hold, because V8 adds it to every context anew (`Temporal`, whose clock is
+   * replaced by `now`). To be called once per context, before the worker's modules are evaluated; `init` makes up
+   * for it, but then the modules' top level has seen the true clock.
+   */
+  start(): void;
+  /**
    * Takes over the user's main module. `env` is a JSON array of `{name, type, text}` with `type` one of
    * "plain_text", "secret_text" and "json". Returns the names of the handlers, comma-joined. Throws an `Error`
    * whose message begins with "no_default_export:" or "no_handler:".

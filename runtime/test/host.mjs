@@ -228,7 +228,7 @@ export class Host {
     this.context.__ops = ops;
     vm.runInContext(bundle(), this.context, { filename: "selvedge:runtime" });
     this.entry = this.context.__selvedge;
-    delete this.context.__selvedge;
+    inContext("delete globalThis.__selvedge");
   }
 
   /** Evaluates an expression, usually an object with handlers, as a worker's default export. */

@@ -33,7 +33,7 @@ export class Event {
   #trusted = false;
   #time = ops.now();
 
-  constructor(type: string, init?: Partial<EventInit>) {
+  constructor(type: string, init: Partial<EventInit> | undefined = undefined) {
     requireArguments(arguments.length, 1, "Event constructor");
     const options = toDictionary<EventInit>(init, "Event options");
     this.#type = `${type}`;
@@ -135,7 +135,7 @@ export function trusted<E extends Event>(event: E): E {
 export class CustomEvent extends Event {
   #detail: unknown;
 
-  constructor(type: string, init?: Partial<EventInit> & { detail?: unknown }) {
+  constructor(type: string, init: (Partial<EventInit> & { detail?: unknown }) | undefined = undefined) {
     super(type, init);
     this.#detail = init?.detail ?? null;
   }
@@ -156,7 +156,7 @@ interface ErrorEventInit extends EventInit {
 export class ErrorEvent extends Event {
   #init: Partial<ErrorEventInit>;
 
-  constructor(type: string, init?: Partial<ErrorEventInit>) {
+  constructor(type: string, init: Partial<ErrorEventInit> | undefined = undefined) {
     super(type, init);
     const { message, filename, lineno, colno, error } = toDictionary<ErrorEventInit>(init, "ErrorEvent options");
     this.#init = { message, filename, lineno, colno, error };

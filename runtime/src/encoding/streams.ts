@@ -48,7 +48,7 @@ export class TextDecoderStream {
   #decoder: TextDecoder;
   #transform: TransformStream;
 
-  constructor(label?: string, options?: { fatal?: boolean; ignoreBOM?: boolean }) {
+  constructor(label: string | undefined = undefined, options?: { fatal?: boolean; ignoreBOM?: boolean }) {
     const decoder = new TextDecoder(label, options);
     this.#decoder = decoder;
     const decode = TextDecoder.prototype.decode;

@@ -37,7 +37,7 @@ export class Blob {
   #bytes: Uint8Array<ArrayBuffer>;
   #type: string;
 
-  constructor(parts?: Iterable<unknown>, options?: Partial<BlobOptions>) {
+  constructor(parts: Iterable<unknown> | undefined = undefined, options?: Partial<BlobOptions>) {
     if ((parts as unknown) === INTERNAL) {
       this.#bytes = new NativeUint8Array(0);
       this.#type = "";
@@ -107,7 +107,7 @@ export class File extends Blob {
   #name: string;
   #lastModified: number;
 
-  constructor(parts: Iterable<unknown>, name: string, options?: Partial<BlobOptions> & { lastModified?: number }) {
+  constructor(parts: Iterable<unknown>, name: string, options: (Partial<BlobOptions> & { lastModified?: number }) | undefined = undefined) {
     requireArguments(arguments.length, 2, "File constructor");
     super(parts, options);
     this.#name = toUSVString(name);

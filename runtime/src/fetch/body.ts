@@ -123,7 +123,10 @@ export interface BodyAccess<T> {
   contentType(owner: T): string | null;
 }
 
-/** Adds `body`, `bodyUsed` and the reading methods to a class. */
+/**
+ * Adds `body`, `bodyUsed` and the reading methods to a class. Async functions here never return a promise without awaiting
+ * it: to resolve with a promise looks up its `then`, which a worker may have replaced.
+ */
 export function installBody<T extends object>(prototype: T, access: BodyAccess<T>): void {
   /** Takes the body out; it counts as used from now on. */
   function take(owner: T): RawBody {
@@ -137,8 +140,8 @@ export function installBody<T extends object>(prototype: T, access: BodyAccess<T
     const raw = take(owner);
     if (raw === null) return new Uint8Array(0);
     if (typeof raw === "string") return ops.encodeUtf8(raw);
-    if (raw instanceof IncomingBody) return raw.collect();
-    if (raw instanceof ReadableStream) return drain(raw);
+    if (raw instanceof IncomingBody) return await raw.collect();
+    if (raw instanceof ReadableStream) return await drain(raw);
     // Copied, for blobs and clones share theirs.
     return TypedArrayPrototypeSlice(raw as Uint8Array);
   }
@@ -174,7 +177,7 @@ export function installBody<T extends object>(prototype: T, access: BodyAccess<T
       return newBlob(await takeBytes(owner), type);
     },
     async bytes(): Promise<Uint8Array> {
-      return takeBytes(this as unknown as T);
+      return await takeBytes(this as unknown as T);
     },
     async formData(): Promise<FormData> {
       const owner = this as unknown as T;
@@ -196,7 +199,7 @@ export function installBody<T extends object>(prototype: T, access: BodyAccess<T
       return JSONParse(await takeText(this as unknown as T));
     },
     async text(): Promise<string> {
-      return takeText(this as unknown as T);
+      return await takeText(this as unknown as T);
     },
   };
   for (const key of ReflectOwnKeys(members)) {

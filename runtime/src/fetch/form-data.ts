@@ -22,7 +22,7 @@ function toValue(value: unknown, filename: unknown, what: string): FormDataValue
 export class FormData {
   #list: FormDataValue[] = [];
 
-  constructor(form?: undefined) {
+  constructor(form: undefined = undefined) {
     if (form !== undefined) throw new TypeError("There are no HTML forms here.");
   }
 

@@ -100,7 +100,7 @@ export class Headers {
   /** The list sorted and combined, for iteration; dropped by every change. */
   #sorted: string[] | undefined;
 
-  constructor(init?: HeadersInit) {
+  constructor(init: HeadersInit | undefined = undefined) {
     this.#list = [];
     if (init !== undefined && (init as unknown) !== INTERNAL) fill(this, init);
   }

@@ -1,6 +1,14 @@
 /** Reporting what nobody caught. */
-import { StringPrototypeIncludes, StringPrototypeStartsWith } from "./primordials.ts";
+import {
+  StringPrototypeIncludes,
+  StringPrototypeIndexOf,
+  StringPrototypeSlice,
+  StringPrototypeStartsWith,
+} from "./primordials.ts";
 import * as ops from "../host.ts";
+
+/** The name under which the host runs the bundle. */
+const RUNTIME = "selvedge:runtime:";
 
 /** An error's first line and its stack, whatever was thrown. Never throws. */
 export function describe(error: unknown): { message: string; stack: string } {
@@ -10,13 +18,28 @@ export function describe(error: unknown): { message: string; stack: string } {
       if (typeof message === "string" || typeof stack === "string") {
         const kind = typeof name === "string" && name !== "" ? name : "Error";
         const text = typeof message === "string" && message !== "" ? `${kind}: ${message}` : kind;
-        return { message: text, stack: typeof stack === "string" ? withCause(error, stack, 0) : "" };
+        return { message: text, stack: typeof stack === "string" ? withoutRuntime(withCause(error, stack, 0)) : "" };
       }
     }
     return { message: `Uncaught ${typeof error === "string" ? error : describeValue(error)}`, stack: "" };
   } catch {
     return { message: "Uncaught exception that cannot be described", stack: "" };
   }
+}
+
+/** Leaves the runtime's own frames out of a stack: they say nothing to the worker's author. */
+function withoutRuntime(stack: string): string {
+  if (!StringPrototypeIncludes(stack, RUNTIME)) return stack;
+  let out = "";
+  let start = 0;
+  while (start < stack.length) {
+    let end = StringPrototypeIndexOf(stack, "\n", start);
+    if (end < 0) end = stack.length;
+    const line = StringPrototypeSlice(stack, start, end);
+    if (!StringPrototypeIncludes(line, RUNTIME)) out += out === "" ? line : `\n${line}`;
+    start = end + 1;
+  }
+  return out;
 }
 
 /** Follows the chain of causes a few steps. */

@@ -29,11 +29,14 @@ interface Instant {
   toZonedDateTimeISO(zone: unknown): { toPlainDateTime(): unknown; toPlainDate(): unknown; toPlainTime(): unknown };
 }
 
-/** `Temporal.Now`, where V8 has it. */
-function installTemporal(): void {
+let temporalInstalled = false;
+
+/** `Temporal.Now`, where V8 has it. V8 adds Temporal to a context when it leaves the snapshot, not before. */
+export function installTemporal(): void {
   const temporal = (globalThis as { Temporal?: { Now: object; Instant: { fromEpochMilliseconds(ms: number): Instant } } })
     .Temporal;
-  if (temporal === undefined) return;
+  if (temporal === undefined || temporalInstalled) return;
+  temporalInstalled = true;
   const { Now } = temporal;
   const fromEpochMilliseconds = temporal.Instant.fromEpochMilliseconds.bind(temporal.Instant);
   const zoneId = (Now as { timeZoneId(): string }).timeZoneId.bind(Now);
@@ -75,7 +78,6 @@ finishInterface(Performance, "Performance");
 
 export function installClock(): void {
   installDate();
-  installTemporal();
   expose("Performance", Performance);
   expose("performance", new Performance(INTERNAL));
 }

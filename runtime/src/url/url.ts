@@ -25,7 +25,7 @@ export class URL {
   #at: number[] | undefined;
   #params: URLSearchParams | undefined;
 
-  constructor(input: string, base?: string) {
+  constructor(input: string, base: string | undefined = undefined) {
     requireArguments(arguments.length, 1, "URL constructor");
     const text = toUSVString(input);
     const parsed = ops.urlParse(text, base === undefined ? undefined : toUSVString(base));
