@@ -79,10 +79,7 @@ export class Host {
 
   constructor() {
     const host = this;
-    this.context = vm.createContext(Object.create(null), {
-      codeGeneration: { strings: false },
-      microtaskMode: undefined,
-    });
+    this.context = vm.createContext(vm.constants?.DONT_CONTEXTIFY ?? {}, { codeGeneration: { strings: false } });
     const inContext = (text) => vm.runInContext(text, this.context);
     this.realm = {
       Uint8Array: inContext("Uint8Array"),

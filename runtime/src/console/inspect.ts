@@ -215,7 +215,10 @@ function describeFunction(value: Function, context: Context, level: number): str
   const source = StringPrototypeSlice(FunctionToString(value), 0, 6);
   const kind = source === "class " || source === "class{" ? "class" : "Function";
   const shown = typeof name === "string" && name !== "" ? (kind === "class" ? ` ${name}` : `: ${name}`) : " (anonymous)";
-  const base = `[${kind}${shown}]`;
+  const parent = kind === "class" ? (ObjectGetPrototypeOf(value) as Function | null) : null;
+  const parentName = parent === null ? undefined : (ObjectGetOwnPropertyDescriptor(parent, "name")?.value as unknown);
+  const heritage = typeof parentName === "string" && parentName !== "" ? ` extends ${parentName}` : "";
+  const base = `[${kind}${shown}${heritage}]`;
   if (level > context.depth) return base;
   const items = properties(value, context, level, false);
   return items.length === 0 ? base : join(`${base} {`, "}", items, level, false);

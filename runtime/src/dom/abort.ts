@@ -8,6 +8,8 @@ import { abortError, DOMException } from "./exception.ts";
 
 let abortSignal: (signal: AbortSignal, reason: unknown) => void;
 let addSteps: (signal: AbortSignal, steps: () => void) => void;
+/** A signal that aborts as soon as one of these does. */
+let following: (signals: AbortSignal[]) => AbortSignal;
 let removeSteps: (signal: AbortSignal, steps: () => void) => void;
 
 export class AbortSignal extends EventTarget {
@@ -25,6 +27,7 @@ export class AbortSignal extends EventTarget {
 
   static {
     abortSignal = (signal, reason) => signal.#abort(reason);
+    following = (signals) => AbortSignal.#following(signals);
     addSteps = (signal, steps) => {
       ArrayPrototypePush((signal.#steps ??= []), steps);
     };
@@ -98,12 +101,19 @@ export class AbortSignal extends EventTarget {
 
   static any(signals: Iterable<AbortSignal>): AbortSignal {
     requireArguments(arguments.length, 1, "AbortSignal.any");
+    return following([...signals]);
+  }
+
+  static #following(given: AbortSignal[]): AbortSignal {
     const result = new AbortSignal(INTERNAL);
-    const given = [...signals];
-    for (const signal of given) {
-      if (!(#aborted in signal)) throw new TypeError("AbortSignal.any takes AbortSignals.");
+    for (let i = 0; i < given.length; i++) {
+      const signal = given[i];
+      if (typeof signal !== "object" || signal === null || !(#aborted in signal)) {
+        throw new TypeError("AbortSignal.any takes AbortSignals.");
+      }
     }
-    for (const signal of given) {
+    for (let i = 0; i < given.length; i++) {
+      const signal = given[i]!;
       if (signal.#aborted) {
         result.#aborted = true;
         result.#reason = signal.#reason;
@@ -111,7 +121,8 @@ export class AbortSignal extends EventTarget {
       }
     }
     const sources: AbortSignal[] = [];
-    for (const signal of given) {
+    for (let j = 0; j < given.length; j++) {
+      const signal = given[j]!;
       // A signal that depends on others is replaced by them.
       const roots = signal.#sources ?? [signal];
       for (let i = 0; i < roots.length; i++) {
@@ -161,4 +172,4 @@ export function offAbort(signal: AbortSignal, steps: () => void): void {
   removeSteps(signal, steps);
 }
 
-export { abortSignal };
+export { abortSignal, following };

@@ -1,6 +1,7 @@
 /** `TextEncoderStream` and `TextDecoderStream`. */
 import {
   bytesOf,
+  ReflectApply,
   StringPrototypeCharCodeAt,
   StringPrototypeSlice,
   TypedArrayPrototypeGetByteLength,
@@ -57,11 +58,11 @@ export class TextDecoderStream {
         const bytes = bytesOf(chunk);
         if (bytes === undefined) throw new TypeError("TextDecoderStream takes chunks of bytes.");
         if (TypedArrayPrototypeGetByteLength(bytes) === 0) return;
-        const text = Reflect.apply(decode, decoder, [bytes, { stream: true }]);
+        const text = ReflectApply(decode, decoder, [bytes, { stream: true }]);
         if (text !== "") controller.enqueue(text);
       },
       flush(controller) {
-        const text = Reflect.apply(decode, decoder, []);
+        const text = ReflectApply(decode, decoder, []);
         if (text !== "") controller.enqueue(text);
       },
     });

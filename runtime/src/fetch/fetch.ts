@@ -5,7 +5,11 @@ import {
   MapPrototypeSet,
   NativeMap,
   NativePromise,
+  ObjectDefineProperty,
   PromiseReject,
+  StringPrototypeIndexOf,
+  StringPrototypeSlice,
+  StringPrototypeStartsWith,
 } from "../internal/primordials.ts";
 import { type AbortSignal, offAbort, onAbort } from "../dom/abort.ts";
 import type { Head, Key } from "../ops.d.ts";
@@ -15,11 +19,15 @@ import { pump, stopPump } from "../streams/pump.ts";
 import { ReadableStream } from "../streams/streams.ts";
 import { parseHref } from "../url/url.ts";
 import { alreadyUsed, isUnusable, type RawBody } from "./body.ts";
-import { copyHeaders, fromHead, Headers, peek, toHead } from "./headers.ts";
+import { copyHeaders, fromHead, type Headers, peek, removeAll, toHead } from "./headers.ts";
 import { markRequestUsed, partsOf, Request } from "./request.ts";
 import { fromFetch, isNullBodyStatus, type Response } from "./response.ts";
 
 const REDIRECTS_MAX = 20;
+/** Left out when a redirection turns the request into one without a body. */
+const BODY_HEADERS = ["content-type", "content-length", "content-encoding", "content-language", "content-location"];
+/** Left out when a redirection leads to another origin. */
+const SECRET_HEADERS = ["authorization", "cookie", "host", "proxy-authorization"];
 
 /** The head of a response to a subrequest. */
 interface Answer {
@@ -42,7 +50,7 @@ export function responded(key: Key, status: number, head: Head): void {
 /** The host says that there will be no response. */
 export function failed(key: Key, code: string, message: string): void {
   const error = new TypeError(message === "" ? "The subrequest failed." : message);
-  Object.defineProperty(error, "code", { value: code, writable: true, configurable: true });
+  ObjectDefineProperty(error, "code", { value: code, writable: true, configurable: true });
   stopPump(key, error);
   const call = MapPrototypeGet(waiting, key);
   if (call === undefined) return;
@@ -121,13 +129,12 @@ async function run(request: Request): Promise<Response> {
   const signal = parts.signal;
   if (signal?.aborted) throw signal.reason;
   if (isUnusable(body)) throw alreadyUsed();
-  if (!/^https?:/.test(url)) throw new TypeError(`fetch supports http and https only: ${url}`);
+  if (!isHttp(url)) throw new TypeError(`fetch supports http and https only: ${url}`);
   markRequestUsed(request);
   let headers = parts.headers;
   let redirected = false;
   for (let hops = 0; ; hops++) {
-    let answer: Answer;
-    answer = await exchange(method, url, headers, body, signal);
+    const answer = await exchange(method, url, headers, body, signal);
     const { key, status, head } = answer;
     const location = isRedirect(status) && request.redirect !== "manual" ? peek(fromHead(head, true), "location") : null;
     if (location === null) return toResponse(answer, method, url, redirected);
@@ -137,30 +144,33 @@ async function run(request: Request): Promise<Response> {
     if (request.redirect === "error") throw new TypeError(`The response from ${url} is a redirection.`);
     if (hops >= REDIRECTS_MAX) throw new TypeError("Too many redirections.");
     const target = parseHref(location, url);
-    if (target === undefined || !/^https?:/.test(target)) throw new TypeError(`Invalid redirection: ${location}`);
+    if (target === undefined || !isHttp(target)) throw new TypeError(`Invalid redirection: ${location}`);
     const changesMethod =
       status === 303 ? method !== "GET" && method !== "HEAD" : (status === 301 || status === 302) && method === "POST";
     headers = copyHeaders(headers);
     if (changesMethod) {
       method = "GET";
       body = null;
-      for (const name of ["content-type", "content-length", "content-encoding", "content-language", "content-location"]) {
-        headers.delete(name);
-      }
+      removeAll(headers, BODY_HEADERS);
     } else if (body !== null && typeof body !== "string" && !(body instanceof Uint8Array)) {
       throw new TypeError("A redirection asks for the body again, but it was a stream.");
     }
     if (originOf(target) !== originOf(url)) {
-      for (const name of ["authorization", "cookie", "host", "proxy-authorization"]) headers.delete(name);
+      removeAll(headers, SECRET_HEADERS);
     }
     url = target;
     redirected = true;
   }
 }
 
+function isHttp(url: string): boolean {
+  return StringPrototypeStartsWith(url, "http:") || StringPrototypeStartsWith(url, "https:");
+}
+
+/** Of a serialised http or https URL. */
 function originOf(url: string): string {
-  const end = url.indexOf("/", 8);
-  return end < 0 ? url : url.slice(0, end);
+  const end = StringPrototypeIndexOf(url, "/", 8);
+  return end < 0 ? url : StringPrototypeSlice(url, 0, end);
 }
 
 function toResponse({ key, status, head }: Answer, method: string, url: string, redirected: boolean): Response {
@@ -170,8 +180,8 @@ function toResponse({ key, status, head }: Answer, method: string, url: string, 
     return fromFetch(status, head, null, url, redirected);
   }
   const body = new IncomingBody(key, () => aborters.release(key));
-  const fragment = url.indexOf("#");
-  return fromFetch(status, head, body, fragment < 0 ? url : url.slice(0, fragment), redirected);
+  const fragment = StringPrototypeIndexOf(url, "#");
+  return fromFetch(status, head, body, fragment < 0 ? url : StringPrototypeSlice(url, 0, fragment), redirected);
 }
 
 export function fetch(input: unknown, init?: object): Promise<Response> {

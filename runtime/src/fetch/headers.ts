@@ -4,6 +4,8 @@ import {
   ArrayPrototypeSlice,
   ArrayPrototypeSort,
   ObjectCreate,
+  ObjectGetOwnPropertyDescriptor,
+  ReflectOwnKeys,
   StringPrototypeCharCodeAt,
   StringPrototypeIndexOf,
   StringPrototypeSlice,
@@ -88,6 +90,7 @@ let toHead: (headers: Headers) => Head;
 let peek: (headers: Headers, name: string) => string | null;
 let addDefault: (headers: Headers, name: string, value: string) => void;
 let copyHeaders: (headers: Headers) => Headers;
+let removeAll: (headers: Headers, names: readonly string[]) => void;
 let fill: (headers: Headers, init: unknown) => void;
 let freeze: (headers: Headers) => void;
 let isHeaders: (value: unknown) => value is Headers;
@@ -129,6 +132,9 @@ export class Headers {
       else copy.#list = ArrayPrototypeSlice(headers.#list) as string[];
       return copy;
     };
+    removeAll = (headers, names) => {
+      for (let i = 0; i < names.length; i++) headers.#remove(names[i]!);
+    };
     fill = (headers, init) => headers.#fill(init);
     freeze = (headers) => {
       headers.#immutable = true;
@@ -158,10 +164,10 @@ export class Headers {
       }
       return;
     }
-    const keys = Reflect.ownKeys(init);
+    const keys = ReflectOwnKeys(init);
     for (let i = 0; i < keys.length; i++) {
       const key = keys[i] as string;
-      if (!Object.getOwnPropertyDescriptor(init, key)?.enumerable) continue;
+      if (!ObjectGetOwnPropertyDescriptor(init, key)?.enumerable) continue;
       ArrayPrototypePush(list, normalizeName(key), normalizeValue((init as Record<string, unknown>)[key]));
     }
   }
@@ -221,6 +227,14 @@ export class Headers {
     return this.#materialize();
   }
 
+  #remove(name: string): void {
+    const list = this.#change();
+    if (this.#find(name) < 0) return;
+    const rest: string[] = [];
+    for (let i = 0; i < list.length; i += 2) if (list[i] !== name) ArrayPrototypePush(rest, list[i], list[i + 1]);
+    this.#list = rest;
+  }
+
   append(name: string, value: string): void {
     requireArguments(arguments.length, 2, "Headers.append");
     const key = normalizeName(name);
@@ -230,12 +244,7 @@ export class Headers {
 
   delete(name: string): void {
     requireArguments(arguments.length, 1, "Headers.delete");
-    const key = normalizeName(name);
-    const list = this.#change();
-    if (this.#find(key) < 0) return;
-    const rest: string[] = [];
-    for (let i = 0; i < list.length; i += 2) if (list[i] !== key) ArrayPrototypePush(rest, list[i], list[i + 1]);
-    this.#list = rest;
+    this.#remove(normalizeName(name));
   }
 
   get(name: string): string | null {
@@ -278,4 +287,4 @@ export class Headers {
 }
 finishInterface(Headers, "Headers");
 
-export { addDefault, copyHeaders, fill, freeze, fromHead, isHeaders, peek, toHead };
+export { addDefault, copyHeaders, fill, freeze, fromHead, isHeaders, peek, removeAll, toHead };

@@ -3,7 +3,9 @@ import {
   ArrayPrototypePush,
   concatBytes,
   NativeUint8Array,
+  NumberPrototypeToString,
   RegExpPrototypeExec,
+  StringPrototypeCharCodeAt,
   StringPrototypeIndexOf,
   StringPrototypeSlice,
   StringPrototypeToLowerCase,
@@ -45,7 +47,7 @@ export function serializeMultipart(form: FormData): { bytes: Uint8Array<ArrayBuf
   const random = new NativeUint8Array(16);
   ops.random(random);
   let boundary = "----selvedge-form-";
-  for (let i = 0; i < random.length; i++) boundary += (random[i]! + 256).toString(16).slice(1);
+  for (let i = 0; i < random.length; i++) boundary += StringPrototypeSlice(NumberPrototypeToString(random[i]! + 256, 16), 1);
   const chunks: Uint8Array<ArrayBuffer>[] = [];
   const list = entriesOf(form);
   for (let i = 0; i < list.length; i += 2) {
@@ -100,7 +102,7 @@ function unescapeName(text: string): string {
 
 function utf8Of(latin1: string): string {
   const bytes = new NativeUint8Array(latin1.length);
-  for (let i = 0; i < latin1.length; i++) bytes[i] = latin1.charCodeAt(i);
+  for (let i = 0; i < latin1.length; i++) bytes[i] = StringPrototypeCharCodeAt(latin1, i);
   return ops.decodeUtf8(bytes, false, true);
 }
 

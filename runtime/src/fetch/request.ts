@@ -1,7 +1,7 @@
 /** `Request`: those that arrive, made to cost little until they are looked into, and those that a worker makes. */
-import { StringPrototypeToUpperCase } from "../internal/primordials.ts";
+import { ArrayPrototypeIndexOf, RegExpPrototypeExec, StringPrototypeToUpperCase } from "../internal/primordials.ts";
 import { finishInterface, INTERNAL, requireArguments, toDictionary, toUSVString } from "../internal/webidl.ts";
-import { abortSignal, AbortSignal, isAbortSignal, newSignal } from "../dom/abort.ts";
+import { abortSignal, type AbortSignal, following, isAbortSignal, newSignal } from "../dom/abort.ts";
 import { IncomingBody } from "../streams/incoming.ts";
 import { hrefOf, URL } from "../url/url.ts";
 import { isPlainUrl } from "../url/plain.ts";
@@ -52,13 +52,12 @@ const INCOMING: Extra = { ...DEFAULTS, redirect: "manual" };
 
 const NORMALIZED = ["DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT"];
 const TOKEN_ONLY = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-const exec = RegExp.prototype.exec;
 
 function toMethod(value: unknown): string {
   const method = `${value as string}`;
   const upper = StringPrototypeToUpperCase(method);
   for (let i = 0; i < NORMALIZED.length; i++) if (NORMALIZED[i] === upper) return upper;
-  if (Reflect.apply(exec, TOKEN_ONLY, [method]) === null) throw new TypeError(`Invalid method: ${method}`);
+  if (RegExpPrototypeExec(TOKEN_ONLY, method) === null) throw new TypeError(`Invalid method: ${method}`);
   if (upper === "CONNECT" || upper === "TRACE" || upper === "TRACK") throw new TypeError(`The method ${upper} is forbidden.`);
   return method;
 }
@@ -149,7 +148,7 @@ export class Request {
       this.#signal = signal ?? undefined;
     }
     // The request's own signal follows the one that was given.
-    if (this.#signal !== undefined) this.#signal = AbortSignal.any([this.#signal]);
+    if (this.#signal !== undefined) this.#signal = following([this.#signal]);
 
     const headers = new Headers();
     if (given.headers !== undefined) fill(headers, given.headers);
@@ -226,7 +225,7 @@ export class Request {
     copy.#normalized = this.#normalized;
     copy.#raw = theirs;
     copy.#extra = this.#extra;
-    copy.#signal = AbortSignal.any([this.signal]);
+    copy.#signal = following([this.signal]);
     if (this.#headers !== undefined) copy.#headers = copyHeaders(this.#headers);
     return copy;
   }
@@ -240,15 +239,20 @@ const CHOICES: Record<string, string[]> = {
   mode: ["same-origin", "no-cors", "cors", "navigate"],
 };
 
+const CHOSEN = ["redirect", "cache", "credentials", "mode"] as const;
+const FREE = ["integrity", "referrer", "referrerPolicy"] as const;
+
 function withOptions(base: Extra, given: Partial<RequestInit>): Extra {
   let extra = base;
-  for (const name of ["redirect", "cache", "credentials", "mode"] as const) {
+  for (let i = 0; i < CHOSEN.length; i++) {
+    const name = CHOSEN[i]!;
     if (given[name] === undefined) continue;
     const value = `${given[name]}`;
-    if (!CHOICES[name]!.includes(value)) throw new TypeError(`"${value}" is no value of the option ${name}.`);
+    if (ArrayPrototypeIndexOf(CHOICES[name]!, value) < 0) throw new TypeError(`"${value}" is no value of the option ${name}.`);
     extra = { ...extra, [name]: value };
   }
-  for (const name of ["integrity", "referrer", "referrerPolicy"] as const) {
+  for (let i = 0; i < FREE.length; i++) {
+    const name = FREE[i]!;
     if (given[name] !== undefined) extra = { ...extra, [name]: `${given[name]}` };
   }
   if (given.keepalive !== undefined) extra = { ...extra, keepalive: !!given.keepalive };

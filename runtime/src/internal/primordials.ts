@@ -20,6 +20,8 @@ export function uncurryGetter<T>(prototype: object, name: PropertyKey): (self: u
   return uncurryThis(getter) as (self: unknown) => T;
 }
 
+export const FunctionPrototypeBind = uncurryThis(bind);
+
 export const {
   assign: ObjectAssign,
   create: ObjectCreate,

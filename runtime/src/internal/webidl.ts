@@ -1,6 +1,8 @@
 /** What WebIDL asks of interfaces: conversions of arguments, attributes of properties. */
 import {
+  ObjectCreate,
   ObjectDefineProperty,
+  ObjectFreeze,
   ObjectGetOwnPropertyDescriptor,
   ReflectOwnKeys,
   StringPrototypeCharCodeAt,
@@ -33,9 +35,12 @@ export function requireArguments(given: number, needed: number, what: string): v
   }
 }
 
+/** Without a prototype, so that nothing can be planted in it. */
+const NOTHING = ObjectFreeze(ObjectCreate(null)) as object;
+
 /** An object's dictionary argument: absent, or an object. */
 export function toDictionary<T extends object>(value: unknown, what: string): Partial<T> {
-  if (value === undefined || value === null) return {};
+  if (value === undefined || value === null) return NOTHING;
   if (typeof value !== "object" && typeof value !== "function") throw new TypeError(`${what} must be an object.`);
   return value as Partial<T>;
 }

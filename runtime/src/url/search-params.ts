@@ -3,6 +3,9 @@ import {
   ArrayPrototypePush,
   ArrayPrototypeSort,
   NativeUint8Array,
+  NumberPrototypeToString,
+  ObjectGetOwnPropertyDescriptor,
+  ReflectOwnKeys,
   RegExpPrototypeExec,
   StringFromCharCode,
   StringPrototypeCharCodeAt,
@@ -98,7 +101,7 @@ function encodePart(text: string): string {
     for (let i = 0; i < encoded.length; i++) {
       const code = StringPrototypeCharCodeAt(encoded, i);
       if (code === 33 || (code >= 39 && code <= 41) || code === 126) {
-        out += `%${StringPrototypeToUpperCase(code.toString(16))}`;
+        out += `%${StringPrototypeToUpperCase(NumberPrototypeToString(code, 16))}`;
       } else {
         out += StringFromCharCode(code);
       }
@@ -263,8 +266,10 @@ function fromObject(init: object): string[] {
       ArrayPrototypePush(list, toUSVString(pair[0]), toUSVString(pair[1]));
     }
   } else {
-    for (const key of Reflect.ownKeys(init)) {
-      if (!Object.getOwnPropertyDescriptor(init, key)?.enumerable) continue;
+    const keys = ReflectOwnKeys(init);
+    for (let i = 0; i < keys.length; i++) {
+      const key = keys[i]!;
+      if (!ObjectGetOwnPropertyDescriptor(init, key)?.enumerable) continue;
       const name = StringPrototypeToWellFormed(key as string);
       ArrayPrototypePush(list, name, toUSVString((init as Record<string, unknown>)[key as string]));
     }

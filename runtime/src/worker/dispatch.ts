@@ -1,10 +1,11 @@
 /** Calls the worker's handlers and sends off what they give. */
+import { ArrayIsArray } from "../internal/primordials.ts";
 import { INTERNAL } from "../internal/webidl.ts";
 import { describe } from "../internal/report.ts";
 import { alreadyUsed, CONSUMED, isUnusable } from "../fetch/body.ts";
 import { newIncoming } from "../fetch/request.ts";
 import { headOf, isResponse, markUsed, rawBodyOf, type Response, statusOf } from "../fetch/response.ts";
-import type { IncomingBody } from "../streams/incoming.ts";
+import { IncomingBody } from "../streams/incoming.ts";
 import { PumpStopped, pump } from "../streams/pump.ts";
 import { type ReadableStream } from "../streams/streams.ts";
 import type { Head, Key } from "../ops.d.ts";
@@ -87,7 +88,7 @@ async function stream(
     ops.respondStream(key, statusOf(response), headOf(response));
     const sent = pump(key, source);
     // A stream keeps its own account of being used.
-    if (!("getReader" in source)) markUsed(response);
+    if (source instanceof IncomingBody) markUsed(response);
     await sent;
   } catch (error) {
     // When the client went away there is nobody to tell.
@@ -106,7 +107,7 @@ function threw(context: ExecutionContext, error: unknown): void {
 }
 
 function noResponse(context: ExecutionContext, value: unknown): void {
-  const what = value === null ? "null" : Array.isArray(value) ? "an array" : typeof value;
+  const what = value === null ? "null" : ArrayIsArray(value) ? "an array" : typeof value;
   failRequest(context, "no_response", `The handler must return a Response, but it returned ${what}.`, "");
 }
 

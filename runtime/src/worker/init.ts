@@ -1,5 +1,5 @@
 /** Takes over the worker's main module. */
-import { JSONParse, ObjectDefineProperty } from "../internal/primordials.ts";
+import { FunctionPrototypeBind, JSONParse, ObjectDefineProperty } from "../internal/primordials.ts";
 
 interface Binding {
   name: string;
@@ -22,7 +22,10 @@ export let environment: Record<string, unknown> = {};
 
 function readEnvironment(json: string): Record<string, unknown> {
   const env: Record<string, unknown> = {};
-  for (const { name, type, text } of JSONParse(json) as Binding[]) {
+  const bindings = JSONParse(json) as Binding[];
+  // Not by an iterator: the module's top level has run already and may have changed it.
+  for (let i = 0; i < bindings.length; i++) {
+    const { name, type, text } = bindings[i]!;
     let value: unknown = text;
     if (type === "json") {
       try {
@@ -47,11 +50,12 @@ export function init(namespace: object, env: string, _workerName: string): strin
   }
   environment = readEnvironment(env);
   let found = "";
-  for (const name of NAMES) {
+  for (let i = 0; i < NAMES.length; i++) {
+    const name = NAMES[i]!;
     const handler = (main as Record<string, unknown>)[name];
     if (handler === undefined || handler === null) continue;
     if (typeof handler !== "function") throw new Error(`no_handler: The export "${name}" is no function.`);
-    handlers[name] = handler.bind(main) as Handler;
+    handlers[name] = FunctionPrototypeBind(handler, main) as Handler;
     found += found === "" ? name : `,${name}`;
   }
   if (found === "") {
