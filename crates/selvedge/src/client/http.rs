@@ -167,8 +167,15 @@ fn refusal(response: Response<Body>) -> Failure {
         return Failure::new("bad_answer", format!("the control API answered {status} without a reason"))
             .help("does SELVEDGE_API name the admin address of a Selvedge?");
     };
-    let mut failure = Failure::new(&error.code, error.message);
-    failure.diagnostics.extend(error.diagnostic);
+    let mut failure = match error.diagnostic {
+        // The diagnostic says what the message repeats, and its code is the more exact one.
+        Some(diagnostic) => {
+            let mut failure = Failure::new(&diagnostic.code, "the worker was refused");
+            failure.diagnostics.push(diagnostic);
+            failure
+        }
+        None => Failure::new(&error.code, error.message),
+    };
     if status.as_u16() == 401 {
         failure = failure.help(
             "the token is not valid there: set SELVEDGE_TOKEN, or SELVEDGE_DATA to the data directory of the Selvedge \

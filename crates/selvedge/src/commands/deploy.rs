@@ -1,6 +1,6 @@
 //! `selvedge deploy`: bundle, upload, and say where it answers.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use clap::Args;
@@ -131,8 +131,7 @@ pub(crate) fn upload(
     for module in bundle.modules {
         form.part(&module.name, module.content_type, &module.content);
     }
-    let answer = client.upload(&client.account_path(&format!("/scripts/{name}")), form, sent);
-    answer.map_err(|failure| relative(failure, &project.main))
+    client.upload(&client.account_path(&format!("/scripts/{name}")), form, sent)
 }
 
 fn metadata(project: &Project, message: &str) -> Value {
@@ -167,14 +166,6 @@ fn binding(binding: &selvedge_model::Binding) -> Value {
         BindingValue::SecretText { text } => ("secret_text", text),
     };
     json!({"name": binding.name, "type": kind, "text": text})
-}
-
-/// A file that the bundle's source map names lies relative to the bundle; people know it by the project's path.
-fn relative(mut failure: Failure, main: &Path) -> Failure {
-    if failure.diagnostics.len() == 1 && failure.diagnostics[0].message == failure.message {
-        failure.message = format!("{} was refused", main.display());
-    }
-    failure
 }
 
 fn boundary() -> String {

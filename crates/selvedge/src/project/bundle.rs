@@ -1,7 +1,7 @@
 //! From sources to the modules of an upload.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use selvedge_model::Diagnostic;
 use serde_json::Value;
@@ -108,10 +108,44 @@ fn modules(out: &Path, project: &Project) -> Outcome<Vec<UploadModule>> {
                 Some(ModuleRule::Data) | None => "application/octet-stream",
             },
         };
-        modules.push(UploadModule { name, content_type, content: read(&path)? });
+        let mut content = read(&path)?;
+        if content_type == SOURCE_MAP {
+            content = with_project_paths(&content, out, &project.root)?;
+        }
+        modules.push(UploadModule { name, content_type, content });
     }
     modules.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(modules)
+}
+
+/// The map with its sources named relative to the project, as people know them, and not to esbuild's output.
+fn with_project_paths(map: &[u8], out: &Path, root: &Path) -> Outcome<Vec<u8>> {
+    let unreadable =
+        |error| Failure::new("bundle_failed", format!("esbuild wrote no readable source map: {error}"));
+    let mut map: Value = serde_json::from_slice(map).map_err(unreadable)?;
+    // Both without symbolic links, as esbuild saw them.
+    let out = out.canonicalize().map_err(|error| Failure::io("find", out, &error))?;
+    for source in map["sources"].as_array_mut().into_iter().flatten() {
+        let Some(name) = source.as_str() else { continue };
+        let path = normal(&out.join(name));
+        if let Some(inside) = path.strip_prefix(root).ok().and_then(Path::to_str) {
+            *source = inside.into();
+        }
+    }
+    serde_json::to_vec(&map).map_err(unreadable)
+}
+
+/// The path without `.` and `..`; both mean the same where no symbolic link is involved.
+fn normal(path: &Path) -> PathBuf {
+    let mut normal = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(normal.pop()),
+            Component::CurDir => {}
+            part => normal.push(part),
+        }
+    }
+    normal
 }
 
 fn read(path: &Path) -> Outcome<Vec<u8>> {
@@ -196,6 +230,8 @@ mod tests {
         let main = String::from_utf8_lossy(&bundle.modules[1].content);
         assert!(main.contains("<h1>hi</h1>") && main.contains(&bundle.modules[0].name), "{main}");
         assert_eq!(bundle.sources.len(), 4);
+        let map: Value = serde_json::from_slice(&bundle.modules[2].content).unwrap();
+        assert!(map["sources"].as_array().unwrap().contains(&"src/n.ts".into()), "{}", map["sources"]);
     }
 
     #[test]
