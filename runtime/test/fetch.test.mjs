@@ -118,6 +118,21 @@ test("a streamed request body waits for credit, and its error rejects", async ()
   assert.equal((await broken.fetch()).body, "RangeError: source");
 });
 
+test("what a request leaves unread ends with it", async () => {
+  const host = asking(`const r = await fetch("http://o.example/"); globalThis.kept = r; fetch("http://o.example/other"); return new Response("ok")`);
+  const key = host.dispatch();
+  await host.settle();
+  host.entry.response(host.subrequests[0].key, 200, "", "");
+  await host.settle();
+  assert.equal(host.responses.get(key).done, true);
+  assert.equal(await host.run("kept.text().catch((error) => error.name)"), "TypeError");
+  // Late events for what is over go nowhere.
+  host.entry.response(host.subrequests[1].key, 200, "", "");
+  host.entry.failed(host.subrequests[0].key, "unreachable", "late");
+  await host.settle();
+  assert.equal(host.exceptions.length, 0);
+});
+
 test("a body that is not wanted is cancelled", async () => {
   const host = asking(`const r = await fetch("http://o.example/"); await r.body.cancel(); return new Response("ok")`);
   const key = host.dispatch();

@@ -11,12 +11,13 @@ import {
   StringPrototypeSlice,
   StringPrototypeStartsWith,
 } from "../internal/primordials.ts";
+import { Owned } from "../internal/owned.ts";
 import { type AbortSignal, offAbort, onAbort } from "../dom/abort.ts";
 import type { Head, Key } from "../ops.d.ts";
 import * as ops from "../host.ts";
-import { breakBody, IncomingBody } from "../streams/incoming.ts";
-import { pump, stopPump } from "../streams/pump.ts";
-import { ReadableStream } from "../streams/streams.ts";
+import { breakBody, endBody, IncomingBody } from "../streams/incoming.ts";
+import { PumpStopped, pump, stopPump } from "../streams/pump.ts";
+import type { ReadableStream } from "../streams/streams.ts";
 import { parseHref } from "../url/url.ts";
 import { alreadyUsed, isUnusable, type RawBody } from "./body.ts";
 import { copyHeaders, fromHead, type Headers, peek, removeAll, toHead } from "./headers.ts";
@@ -31,94 +32,119 @@ const SECRET_HEADERS = ["authorization", "cookie", "host", "proxy-authorization"
 
 /** The head of a response to a subrequest. */
 interface Answer {
-  key: Key;
+  call: Subrequest;
   status: number;
   head: Head;
 }
 
-/** Subrequests whose response's head has not come. */
-const waiting = new NativeMap<Key, { resolve(answer: Answer): void; reject(error: unknown): void }>();
+/** Subrequests that are not over: until their response has been read, given up or failed. */
+const calls = new NativeMap<Key, Subrequest>();
+const owned = new Owned();
+
+class Subrequest {
+  readonly key: Key;
+  readonly owner: Key = ops.currentRequest();
+  readonly signal: AbortSignal | undefined;
+  readonly answer: Promise<Answer>;
+  #resolve!: (answer: Answer) => void;
+  #reject!: (error: unknown) => void;
+  readonly #stop = () => this.cancel(this.signal!.reason);
+
+  constructor(key: Key, signal: AbortSignal | undefined) {
+    this.key = key;
+    this.signal = signal;
+    this.answer = new NativePromise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    MapPrototypeSet(calls, key, this);
+    owned.add(this.owner, key);
+    if (signal !== undefined) onAbort(signal, this.#stop);
+  }
+
+  responded(status: number, head: Head): void {
+    this.#resolve({ call: this, status, head });
+  }
+
+  /** Once answered, the promise takes no notice. */
+  failed(error: unknown): void {
+    this.over();
+    stopPump(this.key, error);
+    this.#reject(error);
+  }
+
+  /** Gives up on it, whatever state it is in. */
+  cancel(reason: unknown): void {
+    this.failed(reason);
+    breakBody(this.key, reason);
+    ops.fetchCancel(this.key);
+  }
+
+  /** Nothing happens on it any more. */
+  over(): void {
+    if (!MapPrototypeDelete(calls, this.key)) return;
+    owned.remove(this.owner, this.key);
+    if (this.signal !== undefined) offAbort(this.signal, this.#stop);
+  }
+}
+
+function callOf(key: Key): Subrequest | undefined {
+  return MapPrototypeGet(calls, key) as Subrequest | undefined;
+}
 
 /** The host says that the head of a response arrived. */
 export function responded(key: Key, status: number, head: Head): void {
-  const call = MapPrototypeGet(waiting, key);
-  if (call === undefined) return;
-  MapPrototypeDelete(waiting, key);
-  call.resolve({ key, status, head });
+  callOf(key)?.responded(status, head);
 }
 
 /** The host says that there will be no response. */
 export function failed(key: Key, code: string, message: string): void {
+  const call = callOf(key);
+  if (call === undefined) return;
   const error = new TypeError(message === "" ? "The subrequest failed." : message);
   ObjectDefineProperty(error, "code", { value: code, writable: true, configurable: true });
-  stopPump(key, error);
-  const call = MapPrototypeGet(waiting, key);
-  if (call === undefined) return;
-  MapPrototypeDelete(waiting, key);
-  call.reject(error);
+  call.failed(error);
+}
+
+/** The request is over; the host has broken its subrequests off. Who still waits for one waits for ever. */
+export function dropSubrequests(owner: Key): void {
+  const keys = owned.take(owner);
+  for (let i = 0; keys !== undefined && i < keys.length; i++) {
+    const call = callOf(keys[i]!);
+    call?.over();
+    endBody(keys[i]!);
+  }
 }
 
 function isRedirect(status: number): boolean {
   return status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
 }
 
-/** One exchange; `body` is neither null nor used. */
-function exchange(
+/** Begins a subrequest; `body` is not used. */
+function begin(
   method: string,
   url: string,
   headers: Headers,
   body: RawBody,
   signal: AbortSignal | undefined,
-): Promise<Answer> {
+): Subrequest {
   const key = ops.fetchStart(method, url, toHead(headers), body !== null);
+  const call = new Subrequest(key, signal);
   if (typeof body === "string" || body instanceof Uint8Array) {
     ops.bodyWrite(key, body);
     ops.bodyEnd(key);
   } else if (body !== null) {
-    upload(key, body as IncomingBody | ReadableStream<unknown>);
+    void upload(call, body as IncomingBody | ReadableStream<unknown>);
   }
-  return new NativePromise((resolve, reject) => {
-    if (signal === undefined) {
-      MapPrototypeSet(waiting, key, { resolve, reject });
-      return;
-    }
-    const stop = () => {
-      const { reason } = signal;
-      MapPrototypeDelete(waiting, key);
-      stopPump(key, reason);
-      breakBody(key, reason);
-      ops.fetchCancel(key);
-      reject(reason);
-    };
-    onAbort(signal, stop);
-    aborters.set(key, () => offAbort(signal, stop));
-    MapPrototypeSet(waiting, key, { resolve, reject });
-  });
+  return call;
 }
 
-/** What takes the abort steps of a subrequest back. */
-const aborters = {
-  map: new NativeMap<Key, () => void>(),
-  set(key: Key, release: () => void) {
-    MapPrototypeSet(this.map, key, release);
-  },
-  release(key: Key) {
-    const release = MapPrototypeGet(this.map, key) as (() => void) | undefined;
-    if (release === undefined) return;
-    MapPrototypeDelete(this.map, key);
-    release();
-  },
-};
-
-async function upload(key: Key, source: IncomingBody | ReadableStream<unknown>): Promise<void> {
+async function upload(call: Subrequest, source: IncomingBody | ReadableStream<unknown>): Promise<void> {
   try {
-    await pump(key, source);
+    await pump(call.key, source);
   } catch (error) {
-    const call = MapPrototypeGet(waiting, key);
-    if (call === undefined) return;
-    MapPrototypeDelete(waiting, key);
-    ops.fetchCancel(key);
-    call.reject(error);
+    // Stopped pumps were stopped by what has told the caller already.
+    if (!(error instanceof PumpStopped)) call.cancel(error);
   }
 }
 
@@ -134,13 +160,14 @@ async function run(request: Request): Promise<Response> {
   let headers = parts.headers;
   let redirected = false;
   for (let hops = 0; ; hops++) {
-    const answer = await exchange(method, url, headers, body, signal);
-    const { key, status, head } = answer;
+    const answer = await begin(method, url, headers, body, signal).answer;
+    const { call, status, head } = answer;
     const location = isRedirect(status) && request.redirect !== "manual" ? peek(fromHead(head, true), "location") : null;
     if (location === null) return toResponse(answer, method, url, redirected);
 
-    aborters.release(key);
-    ops.fetchCancel(key);
+    call.over();
+    stopPump(call.key, undefined);
+    ops.fetchCancel(call.key);
     if (request.redirect === "error") throw new TypeError(`The response from ${url} is a redirection.`);
     if (hops >= REDIRECTS_MAX) throw new TypeError("Too many redirections.");
     const target = parseHref(location, url);
@@ -173,13 +200,13 @@ function originOf(url: string): string {
   return end < 0 ? url : StringPrototypeSlice(url, 0, end);
 }
 
-function toResponse({ key, status, head }: Answer, method: string, url: string, redirected: boolean): Response {
+function toResponse({ call, status, head }: Answer, method: string, url: string, redirected: boolean): Response {
   if (method === "HEAD" || isNullBodyStatus(status)) {
-    aborters.release(key);
-    ops.bodyCancel(key);
+    call.over();
+    ops.bodyCancel(call.key);
     return fromFetch(status, head, null, url, redirected);
   }
-  const body = new IncomingBody(key, () => aborters.release(key));
+  const body = new IncomingBody(call.key, () => call.over());
   const fragment = StringPrototypeIndexOf(url, "#");
   return fromFetch(status, head, body, fragment < 0 ? url : StringPrototypeSlice(url, 0, fragment), redirected);
 }

@@ -1,15 +1,13 @@
 /** `setTimeout`, `setInterval` and their kin. A timer belongs to the request that started it and ends with it. */
 import {
-  ArrayPrototypeIndexOf,
-  ArrayPrototypePush,
   ArrayPrototypeSlice,
-  ArrayPrototypeSplice,
   MapPrototypeDelete,
   MapPrototypeGet,
   MapPrototypeSet,
   NativeMap,
   ReflectApply,
 } from "../internal/primordials.ts";
+import { Owned } from "../internal/owned.ts";
 import { requireArguments } from "../internal/webidl.ts";
 import { reportException } from "../internal/report.ts";
 import type { Key } from "../ops.d.ts";
@@ -23,35 +21,20 @@ interface Timer {
 }
 
 const timers = new NativeMap<number, Timer>();
-const tokensOf = new NativeMap<Key, number[]>();
-/** How many requests own timers; zero on the usual way. */
-let owners = 0;
+const owned = new Owned();
 
 /** Starts a timer on behalf of the current request. */
 export function startTimer(callback: Function, ms: number, repeat: boolean, args: unknown[] = []): number {
   const token = ops.timerStart(ms, repeat);
   const owner = ops.currentRequest();
   MapPrototypeSet(timers, token, { callback, args, repeat, owner });
-  const tokens = MapPrototypeGet(tokensOf, owner) as number[] | undefined;
-  if (tokens !== undefined) {
-    ArrayPrototypePush(tokens, token);
-  } else {
-    MapPrototypeSet(tokensOf, owner, [token]);
-    owners += 1;
-  }
+  owned.add(owner, token);
   return token;
 }
 
 function forget(token: number, owner: Key): void {
   MapPrototypeDelete(timers, token);
-  const tokens = MapPrototypeGet(tokensOf, owner) as number[] | undefined;
-  if (tokens === undefined) return;
-  const index = ArrayPrototypeIndexOf(tokens, token);
-  if (index >= 0) ArrayPrototypeSplice(tokens, index, 1);
-  if (tokens.length === 0) {
-    MapPrototypeDelete(tokensOf, owner);
-    owners -= 1;
-  }
+  owned.remove(owner, token);
 }
 
 export function cancelTimer(token: number): void {
@@ -63,12 +46,8 @@ export function cancelTimer(token: number): void {
 
 /** The request is over; the host has dropped its timers. */
 export function dropTimers(owner: Key): void {
-  if (owners === 0) return;
-  const tokens = MapPrototypeGet(tokensOf, owner) as number[] | undefined;
-  if (tokens === undefined) return;
-  for (let i = 0; i < tokens.length; i++) MapPrototypeDelete(timers, tokens[i]);
-  MapPrototypeDelete(tokensOf, owner);
-  owners -= 1;
+  const tokens = owned.take(owner);
+  for (let i = 0; tokens !== undefined && i < tokens.length; i++) MapPrototypeDelete(timers, tokens[i]);
 }
 
 /** The host says that a timer is due. */

@@ -6,6 +6,7 @@ import {
 } from "../internal/primordials.ts";
 import { finishInterface, illegalConstructor, requireArguments } from "../internal/webidl.ts";
 import { describe } from "../internal/report.ts";
+import { dropSubrequests } from "../fetch/fetch.ts";
 import { abortRequest, type Request } from "../fetch/request.ts";
 import { breakBody, endBody } from "../streams/incoming.ts";
 import { stopPump } from "../streams/pump.ts";
@@ -86,6 +87,7 @@ export class ExecutionContext {
     const index = this.#key & INDEX_MASK;
     if (active[index] === this) active[index] = undefined;
     dropTimers(this.#key);
+    dropSubrequests(this.#key);
     endBody(this.#key);
   }
 
