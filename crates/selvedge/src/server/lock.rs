@@ -4,8 +4,16 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use crate::failure::{Failure, Outcome};
+
+/// A child that a killed Selvedge was about to start holds its lock until it executes its own program, so a lock is
+/// believed only when it stays.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Between attempts.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// The right to use a data directory. The kernel takes it back when the process ends, in whatever way.
 #[derive(Debug)]
@@ -23,15 +31,25 @@ impl DataLock {
         let path = dir.join("lock");
         let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(&path);
         let file = file.map_err(|error| Failure::io("open", &path, &error))?;
-        match file.try_lock() {
+        let started = Instant::now();
+        loop {
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) if started.elapsed() < PATIENCE => sleep(PAUSE),
+                result => break Self::judge(result, file, dir, &path),
+            }
+        }
+    }
+
+    fn judge(result: Result<(), TryLockError>, file: File, dir: &Path, path: &Path) -> Outcome<Self> {
+        match result {
             Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => {
-                let holder = fs::read_to_string(&path).unwrap_or_default();
+                let holder = fs::read_to_string(path).unwrap_or_default();
                 let message = format!("{} is in use by another Selvedge ({})", dir.display(), holder.trim());
                 Err(Failure::new("data_in_use", message)
                     .help("stop that one first, or choose another directory with --data"))
             }
-            Err(TryLockError::Error(error)) => Err(Failure::io("lock", &path, &error)),
+            Err(TryLockError::Error(error)) => Err(Failure::io("lock", path, &error)),
         }
     }
 
