@@ -22,6 +22,7 @@ import { clearInterval, clearTimeout, setInterval, setTimeout, timerDue } from "
 import { URLSearchParams } from "./url/search-params.ts";
 import { URL } from "./url/url.ts";
 import { createConsole } from "./console/console.ts";
+import { describeInterfaces } from "./console/interfaces.ts";
 import { installCrypto } from "./crypto.ts";
 import { installNavigator } from "./navigator.ts";
 import { structuredClone } from "./structured-clone.ts";
@@ -49,7 +50,7 @@ function reportError(error: unknown): void {
 }
 
 export function installGlobals(): void {
-  const interfaces: Record<string, unknown> = {
+  const interfaces: Record<string, object> = {
     AbortController,
     AbortSignal,
     Blob,
@@ -74,7 +75,11 @@ export function installGlobals(): void {
     URLSearchParams,
     ...streamInterfaces,
   };
-  for (const name in interfaces) expose(name, interfaces[name]);
+  for (const name in interfaces) {
+    // The bundle's own identifiers are short.
+    ObjectDefineProperty(interfaces[name]!, "name", { value: name, configurable: true });
+    expose(name, interfaces[name]);
+  }
   const functions: Record<string, Function> = {
     atob,
     btoa,
@@ -92,6 +97,7 @@ export function installGlobals(): void {
   installCrypto();
   installNavigator();
   expose("console", createConsole());
+  describeInterfaces();
   ObjectDefineProperty(globalThis, "self", { value: globalThis, writable: true, enumerable: true, configurable: true });
   // `SharedArrayBuffer` and `Atomics` go when a context is made: V8 looks for them while it reads the snapshot.
 }

@@ -30,6 +30,14 @@ test("circular references, errors, formats, levels", () => {
   assert.deepEqual(host.logs.map(({ level, message }) => `${level}${message}`), ["00", "11", "22", "33", "44"]);
 });
 
+test("interfaces show their state", () => {
+  assert.deepEqual(logged("console.log(new Headers({ a: '1', 'b-c': '2' }), new URLSearchParams('x=1&x=2'), new Headers())"), [
+    "Headers { a: '1', 'b-c': '2' } URLSearchParams { x: [ '1', '2' ] } Headers {}",
+  ]);
+  assert.match(logged("console.log(new Response('x', { status: 201 }))")[0], /^Response \{\n {2}status: 201,/);
+  assert.match(logged("console.log(new URL('http://h/p?q#f'))")[0], /pathname: '\/p'/);
+});
+
 test("counting, timing, grouping, asserting, tables", () => {
   assert.deepEqual(logged("console.count(); console.count(); console.countReset(); console.count('x')"), ["default: 1", "default: 2", "x: 1"]);
   assert.deepEqual(logged("console.time('t'); console.timeEnd('t'); console.timeEnd('t')"), ["t: 0ms", "No such label: t"]);

@@ -12,7 +12,8 @@ import {
 } from "../internal/primordials.ts";
 import type { LogLevel } from "../ops.d.ts";
 import * as ops from "../host.ts";
-import { format, inspect } from "./inspect.ts";
+import { format } from "./format.ts";
+import { inspect } from "./inspect.ts";
 import { formatTable } from "./table.ts";
 
 /** Longest line, UTF-16 code units. */

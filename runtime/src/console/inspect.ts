@@ -1,4 +1,7 @@
-/** Values as text for people, in the manner of Node. Bounded in depth, in items and in size; runs no user code but proxies' traps and custom `toJSON`-less getters are never called. */
+/**
+ * Values as text for people, in the manner of Node. Bounded in depth, in items and in size. Getters of user objects
+ * are not called; a proxy's traps are, and may throw.
+ */
 import {
   ArrayIsArray,
   bytesOf,
@@ -51,76 +54,6 @@ export interface InspectOptions {
 export function inspect(value: unknown, options?: InspectOptions): string {
   const depth = options?.depth === null ? 50 : typeof options?.depth === "number" ? options.depth : DEPTH;
   return show(value, { depth, budget: BUDGET, seen: [], circular: [] }, 0, true);
-}
-
-/** What `console.log` makes of its arguments. */
-export function format(args: readonly unknown[]): string {
-  let out = "";
-  let next = 0;
-  const first = args[0];
-  if (typeof first === "string") {
-    next = 1;
-    if (args.length === 1 || !StringPrototypeIncludes(first, "%")) out = first;
-    else [out, next] = substitute(first, args);
-  }
-  for (; next < args.length; next++) {
-    const arg = args[next];
-    out += `${next === 0 ? "" : " "}${typeof arg === "string" ? arg : inspect(arg)}`;
-  }
-  return out;
-}
-
-function substitute(template: string, args: readonly unknown[]): [string, number] {
-  let out = "";
-  let next = 1;
-  let start = 0;
-  for (let i = 0; i < template.length - 1; i++) {
-    if (template[i] !== "%") continue;
-    const kind = template[i + 1];
-    if (kind === "%") {
-      out += `${StringPrototypeSlice(template, start, i)}%`;
-    } else if (next < args.length && StringPrototypeIncludes("sdifjoOc", kind)) {
-      out += StringPrototypeSlice(template, start, i) + convert(kind!, args[next++]);
-    } else {
-      continue;
-    }
-    start = i + 2;
-    i += 1;
-  }
-  return [out + StringPrototypeSlice(template, start), next];
-}
-
-function convert(kind: string, arg: unknown): string {
-  switch (kind) {
-    case "s":
-      if (typeof arg === "string") return arg;
-      return typeof arg === "object" && arg !== null ? inspect(arg, { depth: 0 }) : show(arg, newContext(0), 0, true);
-    case "d":
-      if (typeof arg === "bigint") return `${arg}n`;
-      return typeof arg === "symbol" || typeof arg === "object" ? "NaN" : `${Number(arg)}`;
-    case "i":
-      if (typeof arg === "bigint") return `${arg}n`;
-      return typeof arg === "symbol" || typeof arg === "object" ? "NaN" : `${Number.parseInt(`${arg}`, 10)}`;
-    case "f":
-      return typeof arg === "symbol" ? "NaN" : `${Number.parseFloat(`${arg}`)}`;
-    case "j":
-      try {
-        return `${JSONStringify(arg)}`;
-      } catch {
-        return "[Circular]";
-      }
-    case "o":
-      return inspect(arg, { depth: 4 });
-    case "O":
-      return inspect(arg);
-    default:
-      // %c is for styles, which a log has none of.
-      return "";
-  }
-}
-
-function newContext(depth: number): Context {
-  return { depth, budget: BUDGET, seen: [], circular: [] };
 }
 
 function quote(text: string): string {
@@ -206,7 +139,7 @@ function describeObject(value: object, context: Context, level: number, top: boo
   const label = typeof tag === "string" && tag !== "" && tag !== name ? `${prefix === "" ? "Object " : prefix}[${tag}] ` : prefix;
   if (tooDeep) return `[${name ?? "Object: null prototype"}]`;
   const items = properties(value, context, level, false);
-  items.push(...accessors(value, name, context, level));
+  items.push(...attributes(value, context, level));
   return items.length === 0 ? `${label}{}` : join(`${label}{`, "}", items, level, false);
 }
 
@@ -368,22 +301,21 @@ function properties(value: object, context: Context, level: number, isArray: boo
   return items;
 }
 
-/** Instances of the runtime's own interfaces, whose attributes are accessors of their prototype. */
-const shown = new Map<object, string[]>();
+type Describe = (value: object) => Record<string, unknown>;
 
-/** Has instances of an interface shown with these attributes. */
-export function inspectable(prototype: object, attributes: string[]): void {
-  shown.set(prototype, attributes);
+const described = new Map<object, Describe>();
+const descriptionFor = Map.prototype.get.bind(described) as (prototype: object) => Describe | undefined;
+
+/** Has instances of an interface, whose state is not in their properties, shown with what `describe` gives. */
+export function inspectable(prototype: object, describe: Describe): void {
+  described.set(prototype, describe);
 }
-const shownGet = Map.prototype.get.bind(shown) as (prototype: object | null) => string[] | undefined;
 
-function accessors(value: object, _name: string | null, context: Context, level: number): string[] {
+function attributes(value: object, context: Context, level: number): string[] {
   let prototype = ObjectGetPrototypeOf(value);
   for (let steps = 0; prototype !== null && steps < 5; steps++) {
-    const attributes = shownGet(prototype);
-    if (attributes !== undefined) {
-      return attributes.map((name) => `${name}: ${show((value as Record<string, unknown>)[name], context, level + 1, false)}`);
-    }
+    const describe = descriptionFor(prototype);
+    if (describe !== undefined) return properties(describe(value), context, level, false);
     prototype = ObjectGetPrototypeOf(prototype);
   }
   return [];
