@@ -295,7 +295,10 @@ fn parse_head(head: Head<'_>) -> ResponseHead {
     let mut headers = HeaderMap::with_capacity(8);
     for (name, value) in message::header_pairs(head.headers) {
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            headers.append(name, value);
+            // The map has room for fewer fields than a head.
+            if headers.try_append(name, value).is_err() {
+                return ResponseHead { status: StatusCode::INTERNAL_SERVER_ERROR, headers: HeaderMap::new() };
+            }
         }
     }
     let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -518,7 +521,7 @@ impl Connection {
             id,
             instance,
             connection: Rc::downgrade(self),
-            state: RefCell::new(StreamState { ended: fin, done: true, ..StreamState::default() }),
+            state: RefCell::new(StreamState { ended: fin, ..StreamState::default() }),
             request_id: Box::default(),
         });
         self.streams.borrow_mut().insert(id, stream.clone());

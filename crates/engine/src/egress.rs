@@ -159,7 +159,8 @@ fn parse(request: &Subrequest<'_>, fin: bool, stream: &Rc<Stream>) -> Result<Req
         let name = HeaderName::from_bytes(name).map_err(|_| refused("A header's name is not valid."))?;
         let value = HeaderValue::from_bytes(value).map_err(|_| refused("A header's value is not valid."))?;
         if !HOP_BY_HOP.contains(&name) {
-            outgoing.headers_mut().append(name, value);
+            let kept = outgoing.headers_mut().try_append(name, value);
+            kept.map_err(|_| refused("The request has too many headers."))?;
         }
     }
     Ok(outgoing)

@@ -399,7 +399,7 @@ impl Exchange {
         };
         let limit =
             matches!(error, EngineError::CpuExceeded | EngineError::MemoryExceeded | EngineError::Timeout);
-        if limit || error == EngineError::SandboxLost {
+        if limit || matches!(error, EngineError::SandboxLost | EngineError::NoResponse(_)) {
             self.shared.report(&self.worker, &error, &self.stream.request_id);
         }
         // A host that was lost to it has been counted by the supervisor.

@@ -75,15 +75,21 @@ impl Shared {
         }
     }
 
-    /// Tells the worker's owner that a limit was broken or a sandbox lost.
+    /// Tells the worker's owner that a limit was broken, a sandbox lost, or an answer was none.
     pub fn report(&self, worker: &Worker, error: &EngineError, request_id: &str) {
-        self.counters.limits.fetch_add(1, Ordering::Relaxed);
+        let kind = match error {
+            EngineError::NoResponse(_) => LogKind::Exception,
+            _ => LogKind::Limit,
+        };
+        if kind == LogKind::Limit {
+            self.counters.limits.fetch_add(1, Ordering::Relaxed);
+        }
         self.logs.publish(LogEvent {
             timestamp_ms: unix_ms(),
             account: worker.account.clone(),
             script: worker.script.clone(),
             version: worker.version.clone(),
-            kind: LogKind::Limit,
+            kind,
             level: LogLevel::Error,
             message: error.to_string(),
             code: Some(error.code().into()),

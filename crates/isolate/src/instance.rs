@@ -111,6 +111,7 @@ impl State {
 
 /// The functions of the runtime's JavaScript that the host calls.
 struct Entry {
+    start: v8::Global<v8::Function>,
     fetch: v8::Global<v8::Function>,
     scheduled: v8::Global<v8::Function>,
     init: v8::Global<v8::Function>,
@@ -140,6 +141,8 @@ pub struct Instance {
     entry: Entry,
     pub phase: Phase,
     pub created_ns: u64,
+    /// In the thread's queue of isolates whose garbage is to be collected.
+    pub resting: bool,
     /// The engine wants it gone once its last stream is over.
     pub unloading: bool,
 }
@@ -213,7 +216,7 @@ impl Instance {
         };
         // SAFETY: creation entered it; nothing else was entered in between.
         unsafe { isolate.exit() };
-        Self { isolate, state, context, entry, phase, created_ns: now_ns, unloading: false }
+        Self { isolate, state, context, entry, phase, created_ns: now_ns, resting: false, unloading: false }
     }
 
     pub fn state(&self) -> &State {
@@ -323,6 +326,10 @@ impl Instance {
             v8::scope!(let scope, &mut self.isolate);
             let context = v8::Local::new(scope, &self.context);
             let scope = &mut v8::ContextScope::new(scope, context);
+            // What V8 adds when a context leaves the snapshot is taken in hand before the worker's code sees it.
+            let start = v8::Local::new(scope, &self.entry.start);
+            let undefined = v8::undefined(scope).into();
+            start.call(scope, undefined, &[]);
             modules::start(scope, &self.state, &received, artifact_len)
         };
         match started {
@@ -405,6 +412,14 @@ impl Instance {
     /// Used heap and array buffers, bytes.
     pub fn memory(&mut self) -> usize {
         self.isolate.get_heap_statistics().used_heap_size() + self.state.buffers.used()
+    }
+
+    /// Gives back what a small heap holds beyond what lives in it. The isolate must be entered.
+    pub fn trim(&mut self) {
+        const SMALL_HEAP: usize = 16 << 20;
+        if self.memory() < SMALL_HEAP {
+            self.isolate.low_memory_notification();
+        }
     }
 
     /// Ends V8's own background work for this isolate that waits for its thread.
@@ -502,6 +517,7 @@ impl Entry {
             Rejections { unhandled: take("unhandledRejection"), handled: take("rejectionHandled") };
         *state.rejections.borrow_mut() = Some(rejections);
         Self {
+            start: take("start"),
             fetch: take("fetch"),
             scheduled: take("scheduled"),
             init: take("init"),

@@ -36,6 +36,16 @@ impl CpuAccount {
         self.credit_ns.set(self.credit_ns.get().saturating_sub(ns as i64));
     }
 
+    /// The most that one request may use, nanoseconds.
+    pub fn burst_ns(&self) -> u64 {
+        self.burst_ns as u64
+    }
+
+    /// Whether work between requests has used more than may be lent to it.
+    pub fn is_overdrawn(&self) -> bool {
+        self.credit_ns.get() < -self.burst_ns
+    }
+
     /// What a turn that begins now may use.
     pub fn budget_ns(&self) -> u64 {
         // Work between requests, such as a timer, may use one share on credit.

@@ -65,7 +65,8 @@ impl Failure {
         let file = message.get_script_resource_name(scope).filter(|name| name.is_string());
         self.0.file = file.map(|name| name.to_rust_string_lossy(scope));
         self.0.line = message.get_line_number(scope).map(|line| line as u32);
-        self.0.column = Some(message.get_start_column() as u32 + 1);
+        // What was thrown nowhere in particular has column -1.
+        self.0.column = u32::try_from(message.get_start_column().wrapping_add(1)).ok().filter(|at| *at > 0);
         let line = message.get_source_line(scope).map(|line| line.to_rust_string_lossy(scope));
         // A minified line is of no use to anyone as a whole.
         self.0.excerpt = line.filter(|line| line.len() <= 400);

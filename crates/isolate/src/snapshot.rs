@@ -35,7 +35,7 @@ pub fn make(runtime: &str) -> Result<Vec<u8>, String> {
         result
     };
     // The creator must be asked for its blob even when it is of no use.
-    let blob = isolate.create_blob(v8::FunctionCodeHandling::Keep);
+    let blob = isolate.create_blob(v8::FunctionCodeHandling::Clear);
     result?;
     blob.map(|blob| blob.to_vec()).ok_or_else(|| "V8 made no snapshot".into())
 }

@@ -26,6 +26,8 @@ pub struct Stream {
     /// When an incoming stream must be done, `CLOCK_MONOTONIC` nanoseconds.
     pub deadline_ns: u64,
     pub subrequests: u32,
+    /// CPU time used on its behalf, nanoseconds.
+    pub cpu_ns: u64,
 
     /// Body bytes that arrived and were not taken yet.
     pub incoming: VecDeque<Box<[u8]>>,
@@ -66,6 +68,7 @@ impl Stream {
             wire_id,
             deadline_ns: u64::MAX,
             subrequests: 0,
+            cpu_ns: 0,
             backlog,
             incoming: VecDeque::new(),
             incoming_ended: false,

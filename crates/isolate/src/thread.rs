@@ -5,7 +5,7 @@
 //! follow; the status page shows which turn runs.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,6 +25,8 @@ use crate::stream::Role;
 
 /// How often deadlines are looked at while streams are open, nanoseconds.
 const TICK_NS: u64 = 50_000_000;
+/// How long an isolate is idle before its garbage is collected, nanoseconds.
+const REST_NS: u64 = 3_000_000_000;
 /// A turn longer than this is charged by the CPU clock instead of the wall clock, nanoseconds.
 const LONG_TURN_NS: u64 = 1_000_000;
 /// The event loop's own descriptor among the connections' indices.
@@ -69,6 +71,8 @@ struct Thread {
     touched: Vec<u32>,
     /// Instances with open streams, or on their way in or out: those that deadlines concern.
     active: Vec<u32>,
+    /// Instances to look at once they have been idle for a while: (since, instance), oldest first.
+    resting: VecDeque<(u64, u32)>,
     /// Size of the timers' heap at which cancelled ones are thrown out.
     compact_at: usize,
     round_ns: u64,
@@ -96,6 +100,7 @@ pub fn run(setup: Setup) -> rustix::io::Result<()> {
         timers: BinaryHeap::new(),
         touched: Vec::new(),
         active: Vec::new(),
+        resting: VecDeque::new(),
         compact_at: TIMERS_COMPACT,
         round_ns: 0,
         unix_ms: 0.0,
@@ -150,7 +155,8 @@ impl Thread {
 
     /// Until the next timer or tick; no limit where nothing is due.
     fn timeout(&self) -> Option<Timespec> {
-        let tick = (!self.active.is_empty() || !self.touched.is_empty()).then_some(self.next_tick_ns);
+        let tick = !self.active.is_empty() || !self.touched.is_empty() || !self.resting.is_empty();
+        let tick = tick.then_some(self.next_tick_ns);
         let timer = self.timers.peek().map(|Reverse((due, ..))| *due);
         let due = tick.into_iter().chain(timer).min()?;
         let wait = due.saturating_sub(monotonic_ns());
@@ -438,9 +444,17 @@ impl Thread {
         let state = instance.state();
         state.cpu.charge(used);
         let current = state.current.replace(0);
+        // Many short turns must not add up to what one turn is stopped for.
+        let overdrawn = match state.streams.borrow_mut().get(current) {
+            Some(stream) => {
+                stream.cpu_ns += used;
+                stream.cpu_ns > state.cpu.burst_ns()
+            }
+            None => state.cpu.is_overdrawn(),
+        };
         if state.out_of_memory.get() {
             self.condemn(id, current, ResetCode::MemoryExceeded);
-        } else if stopped {
+        } else if stopped || overdrawn {
             self.condemn(id, current, ResetCode::CpuExceeded);
         } else {
             self.settle_turn(id);
@@ -595,6 +609,25 @@ impl Thread {
             }
             self.check_memory(id);
         }
+        self.trim_one();
+    }
+
+    /// Collects the garbage of one isolate that has been idle for a while; one a tick, so that nobody waits long.
+    fn trim_one(&mut self) {
+        let Some((since, id)) = self.resting.front().copied() else { return };
+        if self.round_ns < since + REST_NS {
+            return;
+        }
+        self.resting.pop_front();
+        self.enter(id);
+        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let last_turn = instance.state().now_ns.get();
+        if self.round_ns < last_turn + REST_NS {
+            self.resting.push_back((last_turn, id));
+            return;
+        }
+        instance.resting = false;
+        instance.trim();
     }
 
     /// Heap and buffers together; each alone is limited by V8 and the allocator.
@@ -618,12 +651,18 @@ impl Thread {
             return;
         }
         self.last_pump_ns = self.round_ns;
+        let platform = self.setup.platform.clone();
         for id in std::mem::take(&mut self.touched) {
-            self.enter(id);
-            if let Some(instance) = self.instances.get_mut(&id) {
-                instance.pump(&self.setup.platform);
+            // Some of it is the worker's own code: what it wants done once an object was collected.
+            self.guarded(id, |instance| instance.pump(&platform));
+            if let Some(instance) = self.instances.get_mut(&id)
+                && !std::mem::replace(&mut instance.resting, true)
+            {
+                self.resting.push_back((self.round_ns, id));
             }
         }
+        // What these turns posted in their midst was done with them.
+        self.touched.clear();
     }
 
     fn flush(&mut self, index: usize) {

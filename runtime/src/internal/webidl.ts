@@ -75,6 +75,8 @@ export function defineConstants(constructor: { prototype: object }, constants: R
 
 /** Puts an interface or a namespace into the global object. */
 export function expose(name: string, value: unknown): void {
+  // The bundler shortens names.
+  if (typeof value === "function") ObjectDefineProperty(value, "name", { value: name, configurable: true });
   ObjectDefineProperty(globalThis, name, { value, writable: true, enumerable: false, configurable: true });
 }
 

@@ -11,6 +11,9 @@ use super::{
 use crate::instance::{HEAD_MAX, State};
 use crate::stream::{Role, Stream};
 
+/// Longest URL or method of a subrequest, characters.
+const URL_MAX: usize = 64 << 10;
+
 fn status(arguments: &FunctionCallbackArguments<'_>) -> u16 {
     v8::Local::<v8::Integer>::try_from(arguments.get(1))
         .map_or(500, |status| status.value().clamp(0, 999) as u16)
@@ -48,7 +51,8 @@ pub fn respond(
     let Some(stream) = streams.get(key).filter(|stream| !stream.head_sent && !stream.over()) else { return };
     let done = arguments.get(4).is_true();
     let body = arguments.get(3);
-    if state.body_too_large(body_length(body)) {
+    // Native code may finish what took too much memory before it notices that it was told to stop.
+    if state.out_of_memory.get() || state.body_too_large(body_length(body)) {
         stream.reset(
             ResetCode::MemoryExceeded,
             "The response's body is larger than the worker's memory limit.",
@@ -145,7 +149,8 @@ pub fn fail(
         _ if state.buffers.take_refused() => ResetCode::MemoryExceeded,
         _ => ResetCode::Exception,
     };
-    if code != ResetCode::Canceled {
+    // The engine itself reports an answer that is none.
+    if !matches!(code, ResetCode::Canceled | ResetCode::NoResponse) {
         state.log(4, true, &message, &stack);
     }
     if let Some(stream) = state.streams.borrow_mut().get(key) {
@@ -188,6 +193,8 @@ pub fn fetch_start(
             if !append_latin1(scope, string, HEAD_MAX, part) {
                 return throw_type_error(scope, "The request's headers are too large, or no byte strings.");
             }
+        } else if string.length() > URL_MAX {
+            return throw_type_error(scope, "The request's URL is too long.");
         } else {
             append_utf8(scope, string, part);
         }
