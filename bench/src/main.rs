@@ -31,6 +31,9 @@ struct Cli {
     /// Measured seconds per round and server
     #[arg(long, default_value_t = 2.0, value_parser = seconds)]
     seconds: f64,
+    /// `hello` without the other servers, as when profiling
+    #[arg(long)]
+    no_peers: bool,
     /// Answer with one JSON document on standard output
     #[arg(long)]
     json: bool,
@@ -50,6 +53,7 @@ struct Bench {
     selvedge: PathBuf,
     rounds: u32,
     seconds: f64,
+    peers: bool,
     cores: Cores,
 }
 
@@ -70,8 +74,9 @@ fn run(cli: Cli) -> Result<bool> {
     let root = manifest.parent().unwrap_or(manifest).to_path_buf();
     let selvedge = cli.selvedge.unwrap_or_else(|| root.join("target/release/selvedge"));
     let selvedge = selvedge.canonicalize().with_context(|| format!("{} is not built", selvedge.display()))?;
+    let cores = Cores::of_this_process()?;
     let bench =
-        Bench { root, selvedge, rounds: cli.rounds, seconds: cli.seconds, cores: Cores::of_this_process()? };
+        Bench { root, selvedge, rounds: cli.rounds, seconds: cli.seconds, peers: !cli.no_peers, cores };
 
     let mut report = Report::about_this_machine();
     let mut complete = true;

@@ -29,7 +29,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Figure> {
     Selvedge::start(&bench.selvedge, &data, &Options::default())?.deploy(&workers)?;
     // Started again, so that nothing is loaded.
     let selvedge = Selvedge::start(&bench.selvedge, &data, &Options::default())?;
-    let mut api = selvedge.api()?;
+    let api = selvedge.api();
     let loaded = api.metric("selvedge_isolates")?;
     if loaded != 0.0 {
         bail!("{loaded} isolates are loaded before the first request");

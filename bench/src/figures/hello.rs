@@ -40,17 +40,17 @@ struct Round {
 /// Measures the figure.
 pub(super) fn measure(bench: &Bench) -> Result<Figure> {
     let core = bench.cores.server;
-    let packages = Packages::install(&bench.root)?;
     let data = Data::new()?;
     let options = Options { core: Some(core), ..Options::default() };
     let selvedge = Selvedge::start(&bench.selvedge, &data, &options)?;
     selvedge.deploy(&[Worker::new("hello", WORKER)])?;
 
     let mut notes = vec!["CPU: user and system time of all the server's processes.".to_owned()];
-    let mut peers: Vec<(Peer, RunningPeer)> = Vec::new();
-    for peer in Peer::ALL {
-        match peer.start(&packages, core) {
-            Ok(running) => peers.push((peer, running)),
+    let mut peers: Vec<(String, RunningPeer)> = Vec::new();
+    let packages = if bench.peers { Some(Packages::install(&bench.root)?) } else { None };
+    for (peer, packages) in Peer::ALL.into_iter().filter_map(|peer| Some((peer, packages.as_ref()?))) {
+        match peer.start(packages, core) {
+            Ok(running) => peers.push((peer.version(packages), running)),
             Err(error) => notes.push(format!("{} left out: {error:#}", peer.name())),
         }
     }
@@ -61,8 +61,8 @@ pub(super) fn measure(bench: &Bench) -> Result<Figure> {
         request: get(&host("hello"), "/"),
         rounds: Vec::new(),
     }];
-    all.extend(peers.iter().map(|(peer, running)| Contestant {
-        name: peer.version(&packages),
+    all.extend(peers.iter().map(|(name, running)| Contestant {
+        name: name.clone(),
         pid: running.process.pid(),
         address: running.address,
         request: get("hello.localhost", "/"),

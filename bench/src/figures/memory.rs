@@ -35,7 +35,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Figure> {
         loaded = step;
         // What loading left behind is collected within a second or two.
         std::thread::sleep(std::time::Duration::from_secs(3));
-        let isolates = selvedge.api()?.metric("selvedge_isolates")?;
+        let isolates = selvedge.api().metric("selvedge_isolates")?;
         let hosts = selvedge.hosts()?;
         let now = process::memory(&hosts);
         if step == STEPS[0] {

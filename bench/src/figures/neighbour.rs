@@ -81,9 +81,9 @@ pub(super) fn measure(bench: &Bench) -> Result<Figure> {
 }
 
 fn stretch(selvedge: &Selvedge, title: String, hostile: Option<&str>) -> Result<Vec<crate::report::Cell>> {
-    let mut api = selvedge.api()?;
+    let api = selvedge.api();
     let counters = ["selvedge_hosts_ended_total", "selvedge_retries_total"];
-    let mut read = || -> Result<Vec<f64>> { counters.iter().map(|name| api.metric(name)).collect() };
+    let read = || -> Result<Vec<f64>> { counters.iter().map(|name| api.metric(name)).collect() };
     let requests = [get(&host("normal"), "/")];
     let mut client = Client::connect(selvedge.http, CONNECTIONS)?;
     // Loads the worker, and lets a host that the stretch before has cost come back.

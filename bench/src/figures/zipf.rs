@@ -32,7 +32,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Figure> {
 
     let requests: Vec<Vec<u8>> = workers.iter().map(|worker| get(&host(&worker.name), "/")).collect();
     let sums = zipf(WORKERS);
-    let mut api = selvedge.api()?;
+    let api = selvedge.api();
     let mut client = Client::connect(selvedge.http, CONNECTIONS)?;
     let mut rows = Vec::new();
     for (name, rate) in [("filling", Some(RATE)), ("steady", Some(RATE)), ("as fast as answered", None)] {

@@ -14,11 +14,11 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// Between parts of an upload. No worker that is deployed here holds it.
 const BOUNDARY: &str = "selvedge-bench-3f1c7a52";
 
-/// A connection to the control API.
+/// Where the control API is, and the right to call it. Each call has a connection of its own, since the server
+/// closes those that are idle for some seconds.
 pub(crate) struct Api {
     address: SocketAddr,
     token: String,
-    stream: TcpStream,
 }
 
 /// A worker to deploy: one module and the metadata of docs/api.md but for `main_module`.
@@ -49,12 +49,12 @@ impl Worker {
 }
 
 impl Api {
-    pub(crate) fn connect(address: SocketAddr, token: String) -> Result<Self> {
-        Ok(Self { address, token, stream: connect(address)? })
+    pub(crate) fn new(address: SocketAddr, token: String) -> Self {
+        Self { address, token }
     }
 
     /// Deploys a worker to all of its traffic.
-    pub(crate) fn deploy(&mut self, worker: &Worker) -> Result<()> {
+    pub(crate) fn deploy(&self, worker: &Worker) -> Result<()> {
         let path = format!("/api/v1/accounts/default/scripts/{}", worker.name);
         let kind = format!("multipart/form-data; boundary={BOUNDARY}");
         let (status, answer) = self.call("PUT", &path, &kind, &worker.upload())?;
@@ -65,24 +65,22 @@ impl Api {
     }
 
     /// A value of /metrics; 0 when there is none of that name.
-    pub(crate) fn metric(&mut self, name: &str) -> Result<f64> {
+    pub(crate) fn metric(&self, name: &str) -> Result<f64> {
         let (_, text) = self.call("GET", "/metrics", "text/plain", "")?;
         Ok(metric(&text, name))
     }
 
-    fn call(&mut self, method: &str, path: &str, kind: &str, body: &str) -> Result<(u16, String)> {
+    fn call(&self, method: &str, path: &str, kind: &str, body: &str) -> Result<(u16, String)> {
         let head = format!(
             "{method} {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\ncontent-type: {kind}\r\n\
-             content-length: {}\r\n\r\n",
+             content-length: {}\r\nconnection: close\r\n\r\n",
             self.address,
             self.token,
             body.len()
         );
-        self.stream.write_all(&[head.as_bytes(), body.as_bytes()].concat())?;
-        let (response, bytes) = receive(&mut self.stream).with_context(|| format!("{method} {path}"))?;
-        if !response.keep {
-            self.stream = connect(self.address)?;
-        }
+        let mut stream = connect(self.address)?;
+        stream.write_all(&[head.as_bytes(), body.as_bytes()].concat())?;
+        let (response, bytes) = receive(&mut stream).with_context(|| format!("{method} {path}"))?;
         Ok((response.status, String::from_utf8_lossy(&bytes[response.body..]).into_owned()))
     }
 }

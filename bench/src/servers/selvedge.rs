@@ -93,8 +93,8 @@ impl Selvedge {
         self.process.wait_until(Duration::from_micros(200), || is_ready(admin).unwrap_or(false))
     }
 
-    pub(crate) fn api(&self) -> Result<Api> {
-        Api::connect(self.admin, self.token.clone())
+    pub(crate) fn api(&self) -> Api {
+        Api::new(self.admin, self.token.clone())
     }
 
     /// Deploys workers, a few at a time.
@@ -104,7 +104,7 @@ impl Selvedge {
                 .chunks(workers.len().div_ceil(4).max(1))
                 .map(|share| {
                     scope.spawn(|| -> Result<()> {
-                        let mut api = self.api()?;
+                        let api = self.api();
                         share.iter().try_for_each(|worker| api.deploy(worker))
                     })
                 })
