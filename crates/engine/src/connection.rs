@@ -4,9 +4,8 @@
 //! hands out whatever frames have arrived. Everything here belongs to one thread.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::future::poll_fn;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::io;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
@@ -17,7 +16,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use selvedge_model::{LogEvent, LogKind, LogLevel};
 use selvedge_wire::message::{self, Call, Head, Log, ResetCode};
-use selvedge_wire::{FIN, Frame, Kind, RecvWindow, SendWindow, WireError, decode, frame};
+use selvedge_wire::{FIN, Frame, IdMap, Kind, RecvWindow, SendWindow, WireError, decode, frame};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::UnixStream;
 
@@ -29,26 +28,6 @@ const READ_BUFFER: usize = 64 << 10;
 
 /// Most streams of a host on one connection; its workers' subrequest limits keep an honest one far below.
 const HOST_CALLS_MAX: usize = 16_384;
-
-/// A hash for stream ids, which are sequential.
-#[derive(Default)]
-pub struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3);
-        }
-    }
-    fn write_u32(&mut self, id: u32) {
-        self.0 = u64::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
-type IdMap<V> = HashMap<u32, V, BuildHasherDefault<IdHasher>>;
 
 /// Why a stream ended early.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,7 +181,7 @@ impl Connection {
                 if let Some(stream) = self.streams.borrow().get(&frame.stream) {
                     let mut state = stream.state.borrow_mut();
                     state.send.granted(bytes);
-                    state.writer.take().map(Waker::wake);
+                    wake(&mut state.writer);
                 }
             }
             Kind::Reset => {
@@ -214,7 +193,7 @@ impl Connection {
             }
             Kind::Open => match Call::decode(frame.payload)? {
                 Call::Subrequest(request)
-                    if frame.stream % 2 == 0 && self.host_calls.get() < HOST_CALLS_MAX =>
+                    if frame.stream.is_multiple_of(2) && self.host_calls.get() < HOST_CALLS_MAX =>
                 {
                     crate::egress::begin(self, &self.shared, frame.stream, &request, frame.fin());
                 }
@@ -239,7 +218,7 @@ impl Connection {
             apply(&mut state);
             state.ended |= frame.fin();
             state.done |= frame.done();
-            state.reader.take().map(Waker::wake);
+            wake(&mut state.reader);
             state.done && state.ended
         };
         if over {
@@ -375,6 +354,12 @@ async fn run(connection: Rc<Connection>, mut socket: UnixStream) {
     connection.lost().await;
 }
 
+fn wake(slot: &mut Option<Waker>) {
+    if let Some(waker) = slot.take() {
+        waker.wake();
+    }
+}
+
 fn remember(slot: &mut Option<Waker>, cx: &Context<'_>) {
     match slot {
         Some(waker) => waker.clone_from(cx.waker()),
@@ -503,8 +488,8 @@ impl Stream {
     fn fail(&self, broken: Broken) {
         let mut state = self.state.borrow_mut();
         state.broken = Some(broken);
-        state.reader.take().map(Waker::wake);
-        state.writer.take().map(Waker::wake);
+        wake(&mut state.reader);
+        wake(&mut state.writer);
     }
 
     fn send(&self, encode: impl FnOnce(&mut Vec<u8>)) {

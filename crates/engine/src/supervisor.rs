@@ -25,6 +25,9 @@ const TURN_MAX: Duration = Duration::from_secs(20);
 /// How long a version that is not deployed stays loaded: a deploy is validated before it is recorded.
 const UNDEPLOYED_GRACE_MS: u64 = 30_000;
 
+/// A group that waits for a host, and whom to tell.
+type Waiting = (Group, oneshot::Sender<Result<Arc<Host>, EngineError>>);
+
 /// The supervisor.
 pub struct Supervisor {
     shared: Arc<Shared>,
@@ -33,7 +36,7 @@ pub struct Supervisor {
     next_host: AtomicU32,
     /// Hosts being started.
     starting: std::cell::Cell<usize>,
-    waiting: std::cell::RefCell<Vec<(Group, oneshot::Sender<Result<Arc<Host>, EngineError>>)>>,
+    waiting: std::cell::RefCell<Vec<Waiting>>,
     deployed: std::cell::RefCell<Option<HashSet<VersionId>>>,
     last_failure: std::cell::RefCell<String>,
 }

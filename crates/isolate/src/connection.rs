@@ -1,14 +1,12 @@
 //! One socket between an edge thread and this thread.
 
 use std::cell::{Cell, RefCell, RefMut};
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
-use selvedge_wire::{Frame, WireError, decode};
+use selvedge_wire::{Frame, IdMap, WireError, decode};
 
 /// Read buffer; grows for a frame that is larger and shrinks back.
 const READ_BUFFER: usize = 128 << 10;
@@ -48,27 +46,6 @@ impl Outbox {
         self.bytes.borrow().len()
     }
 }
-
-/// Stream numbers are small and sequential: they are their own hash.
-#[derive(Default)]
-pub struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-    fn write_u32(&mut self, id: u32) {
-        self.0 = u64::from(id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-}
-
-/// A map by id.
-pub type IdMap<V> = HashMap<u32, V, BuildHasherDefault<IdHasher>>;
 
 /// Where a stream of this connection lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

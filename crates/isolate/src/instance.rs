@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::ffi::c_void;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use selvedge_wire::message::{self, Fetch, Head, Load, Log, ResetCode, Scheduled};
 use selvedge_wire::{Kind, frame};
@@ -314,7 +315,8 @@ impl Instance {
     }
 
     /// Compiles, links and evaluates the worker's modules. The isolate must be entered.
-    pub fn load(&mut self, now_ns: u64) {
+    /// `stop_asked` is not 0 once the turn was to end.
+    pub fn load(&mut self, now_ns: u64, stop_asked: &AtomicU64) {
         let Phase::Receiving { wire_id, received, artifact_len, want_code_cache, env } =
             std::mem::replace(&mut self.phase, Phase::Ready)
         else {
@@ -333,13 +335,13 @@ impl Instance {
             modules::start(scope, &self.state, &received, artifact_len)
         };
         match started {
-            Ok(()) => self.settle(now_ns),
+            Ok(()) => self.settle(now_ns, stop_asked),
             Err(failure) => self.refuse(failure),
         }
     }
 
     /// Sees whether the evaluation has come to its end, and answers the engine if so.
-    pub fn settle(&mut self, now_ns: u64) {
+    pub fn settle(&mut self, now_ns: u64, stop_asked: &AtomicU64) {
         let Phase::Evaluating { wire_id, want_code_cache, env, deadline_ns } = &self.phase else { return };
         let (wire_id, want_code_cache, deadline_ns) = (*wire_id, *want_code_cache, *deadline_ns);
         let settled = {
@@ -362,6 +364,8 @@ impl Instance {
             }
         };
         match settled {
+            // It is about to be condemned, whatever its top level came to.
+            Ok(_) if self.state.out_of_memory.get() || stop_asked.load(Ordering::Acquire) != 0 => {}
             Ok((handlers, cache)) => {
                 let startup_us = crate::thread::monotonic_ns().saturating_sub(self.created_ns) / 1000;
                 let answer = format!("{{\"handlers\":\"{handlers}\",\"startup_us\":{startup_us}}}\n");

@@ -35,11 +35,11 @@ impl Modules {
 }
 
 /// Why loading failed.
-pub struct Failure(Diagnostic);
+pub struct Failure(Box<Diagnostic>);
 
 impl Failure {
     fn new(code: &str, message: impl Into<String>) -> Self {
-        Self(Diagnostic { code: code.into(), message: message.into(), ..Diagnostic::default() })
+        Self(Box::new(Diagnostic { code: code.into(), message: message.into(), ..Diagnostic::default() }))
     }
 
     /// As the engine reads it.
@@ -64,12 +64,12 @@ impl Failure {
     fn place<'s>(&mut self, scope: &mut v8::PinScope<'s, '_>, message: v8::Local<'s, v8::Message>) {
         let file = message.get_script_resource_name(scope).filter(|name| name.is_string());
         self.0.file = file.map(|name| name.to_rust_string_lossy(scope));
-        self.0.line = message.get_line_number(scope).map(|line| line as u32);
+        self.0.line = message.get_line_number(scope).map(|line| line as u32).filter(|line| *line > 0);
         // What was thrown nowhere in particular has column -1.
         self.0.column = u32::try_from(message.get_start_column().wrapping_add(1)).ok().filter(|at| *at > 0);
         let line = message.get_source_line(scope).map(|line| line.to_rust_string_lossy(scope));
         // A minified line is of no use to anyone as a whole.
-        self.0.excerpt = line.filter(|line| line.len() <= 400);
+        self.0.excerpt = line.filter(|line| (1..=400).contains(&line.len()));
     }
 
     /// From a thrown value.
@@ -180,8 +180,8 @@ pub fn init<'s>(
             let mut failure = caught!(scope, "top_level_exception");
             let main = state.modules.borrow().artifact.as_ref().map(|artifact| artifact.main.clone());
             // The place is inside the runtime, which says nothing to anyone; the file is what matters.
-            failure.0 =
-                Diagnostic { file: main, line: None, column: None, excerpt: None, stack: None, ..failure.0 };
+            *failure.0 =
+                Diagnostic { file: main, line: None, column: None, excerpt: None, stack: None, ..*failure.0 };
             Err(failure)
         }
     }

@@ -16,9 +16,9 @@ use rustix::event::epoll;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use selvedge_wire::message::{self, Call, Head, ResetCode};
 use selvedge_wire::page::ThreadSlot;
-use selvedge_wire::{Frame, Kind, WireError, frame};
+use selvedge_wire::{Frame, IdMap, Kind, WireError, frame};
 
-use crate::connection::{Connection, IdMap, Place, Read};
+use crate::connection::{Connection, Place, Read};
 use crate::instance::{Event, Instance, Phase};
 use crate::snapshot::Snapshot;
 use crate::stream::Role;
@@ -351,7 +351,8 @@ impl Thread {
                 if let Some(connection) = self.connections[index].as_mut() {
                     connection.streams.remove(&frame.stream);
                 }
-                self.guarded(place.instance, |instance| instance.load(monotonic_ns()));
+                let stop_asked = &self.setup.slot.stop_asked_ns;
+                self.guarded(place.instance, |instance| instance.load(monotonic_ns(), stop_asked));
             }
             return Ok(());
         }
@@ -585,7 +586,8 @@ impl Thread {
             }
             if let Phase::Evaluating { .. } = instance.phase {
                 let now = self.round_ns;
-                self.guarded(id, |instance| instance.settle(now));
+                let stop_asked = &self.setup.slot.stop_asked_ns;
+                self.guarded(id, |instance| instance.settle(now, stop_asked));
                 continue;
             }
             let now = self.round_ns;

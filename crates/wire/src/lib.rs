@@ -22,11 +22,13 @@
 
 pub mod flow;
 pub mod frame;
+pub mod id_map;
 pub mod message;
 pub mod page;
 
 pub use flow::{Overrun, RecvWindow, SendWindow};
 pub use frame::{DONE, FIN, Frame, Kind, WireError, decode};
+pub use id_map::IdMap;
 
 /// The protocol's version, said in `HELLO`; both sides must have the same.
 pub const VERSION: u16 = 1;
