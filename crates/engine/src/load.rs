@@ -100,8 +100,7 @@ async fn attempt(
     let (code, cache) = read_code(engine, worker, artifact).await?;
     let instance = shared.pool.place(worker, &host);
     let placed = Placed(&shared.pool, Some(instance.clone()));
-    let lost = |_| LoadError::Engine(EngineError::SandboxLost);
-    let connection = engine.connection(&host, instance.thread).map_err(lost)?;
+    let connection = engine.reach(&host, instance.thread).await.map_err(LoadError::Engine)?;
     let limits = &worker.limits;
     let name = worker.script.to_string();
     let env = env_json(worker);

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -20,7 +20,7 @@ use selvedge_wire::message::{self, Call, Fetch, ResetCode, Scheduled};
 
 use crate::connection::{Broken, Connection, Stream};
 use crate::host::{Group, Host, Offence};
-use crate::pool::{Claim, Found, Instance};
+use crate::pool::{Claim, Found, Instance, Place};
 use crate::shared::{Order, Shared};
 use crate::{EngineError, load};
 
@@ -32,6 +32,9 @@ const SPREAD_AT: u32 = 128;
 const GRACE: Duration = Duration::from_secs(2);
 /// Longest wait for a place in a busy worker's queue.
 const QUEUE_WAIT: Duration = Duration::from_secs(10);
+
+/// Longest wait for the supervisor to notice that a host ended.
+const VERDICT_WAIT: Duration = Duration::from_secs(2);
 
 /// What of a request does not stand in its head.
 #[derive(Clone, Debug, Default)]
@@ -157,8 +160,7 @@ impl LocalEngine {
     async fn route(&self, worker: &Arc<Worker>) -> Result<(Rc<Route>, Claim), EngineError> {
         let known = self.0.used.borrow().get(&worker.version).cloned();
         if let Some(route) = known.filter(|route| !route.connection.closed())
-            && let Some(claim) = route.instance.claim()
-            && route.instance.busy.load(Ordering::Relaxed) <= worker.limits.concurrency.min(SPREAD_AT)
+            && let Place::Taken(claim) = route.instance.claim(worker.limits.concurrency.min(SPREAD_AT))
         {
             return Ok((route, claim));
         }
@@ -168,23 +170,25 @@ impl LocalEngine {
     async fn find_route(&self, worker: &Arc<Worker>) -> Result<(Rc<Route>, Claim), EngineError> {
         for _ in 0..ATTEMPTS {
             let instance = match self.0.shared.pool.find(&worker.version, false) {
-                Found::Ready(instance) => instance,
-                Found::Loading(loaded) => wait_loaded(loaded).await?,
+                Found::Ready(instance) => Ok(instance),
+                Found::Loading(loaded) => wait_loaded(loaded).await,
                 Found::Load(sender) => {
                     self.0.shared.counters.cold_starts.fetch_add(1, Ordering::Relaxed);
                     // A task of its own: others wait for it, too, and must not lose it with this request.
                     let loaded = sender.subscribe();
                     let (this, worker) = (self.clone(), worker.clone());
                     tokio::task::spawn_local(async move { load::load(&this, &worker, None, sender).await });
-                    wait_loaded(loaded).await?
+                    wait_loaded(loaded).await
                 }
+            };
+            // The request has reached nobody yet, so another sandbox may have it.
+            let instance = match instance {
+                Err(EngineError::SandboxLost) => continue,
+                instance => instance?,
             };
             self.spread(worker, &instance);
             let Some(claim) = self.wait_for_place(worker, &instance).await? else { continue };
-            let connection = match self.connection(&instance.host, instance.thread) {
-                Ok(connection) => connection,
-                Err(_) => continue,
-            };
+            let Ok(connection) = self.reach(&instance.host, instance.thread).await else { continue };
             let route = Rc::new(Route { instance, connection });
             let mut used = self.0.used.borrow_mut();
             if used.len() > 4096 {
@@ -221,15 +225,17 @@ impl LocalEngine {
         instance: &Arc<Instance>,
     ) -> Result<Option<Claim>, EngineError> {
         let wait = async {
+            let mut waiting = None;
             loop {
-                let freed = instance.freed.notified();
-                let Some(claim) = instance.claim() else { return Ok(None) };
-                if instance.busy.load(Ordering::SeqCst) <= worker.limits.concurrency {
-                    return Ok(Some(claim));
+                let mut freed = pin!(instance.freed.notified());
+                freed.as_mut().enable();
+                match instance.claim(worker.limits.concurrency) {
+                    Place::Taken(claim) => return Ok(Some(claim)),
+                    Place::Gone => return Ok(None),
+                    Place::Full if waiting.is_some() => freed.await,
+                    // Whoever leaves looks for those who wait: look once more after joining them.
+                    Place::Full => waiting = Some(Waiting::new(instance, worker.limits.queue)?),
                 }
-                let _waiting = Waiting::new(instance, worker.limits.queue)?;
-                drop(claim);
-                freed.await;
             }
         };
         deadline(QUEUE_WAIT, wait).await.unwrap_or(Err(EngineError::Overloaded))
@@ -246,6 +252,16 @@ impl LocalEngine {
         connections.retain(|_, connection| !connection.closed());
         let connection = Connection::open(host.clone(), thread, self.0.shared.clone())?;
         connections.insert((host.id, thread), connection.clone());
+        Ok(connection)
+    }
+
+    /// As [`connection`](Self::connection); a host that cannot be reached is waited for to be counted out.
+    pub(crate) async fn reach(&self, host: &Arc<Host>, thread: usize) -> Result<Rc<Connection>, EngineError> {
+        let Ok(connection) = self.connection(host, thread) else {
+            let mut verdict = host.verdict.subscribe();
+            let _ = tokio::time::timeout(VERDICT_WAIT, verdict.wait_for(Option::is_some)).await;
+            return Err(EngineError::SandboxLost);
+        };
         Ok(connection)
     }
 

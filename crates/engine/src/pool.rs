@@ -44,11 +44,16 @@ pub struct Instance {
 }
 
 impl Instance {
-    /// Takes a place for a request; `None` when the instance is gone.
-    pub fn claim(self: &Arc<Self>) -> Option<Claim> {
-        self.busy.fetch_add(1, Ordering::SeqCst);
-        let claim = Claim(self.clone());
-        if self.gone.load(Ordering::SeqCst) { None } else { Some(claim) }
+    /// Takes a place for a request if fewer than `most` are taken.
+    pub fn claim(self: &Arc<Self>, most: u32) -> Place {
+        let one_more = |busy| (busy < most).then_some(busy + 1);
+        let taken = self.busy.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
+        let claim = taken.is_ok().then(|| Claim(self.clone()));
+        match claim {
+            _ if self.gone.load(Ordering::SeqCst) => Place::Gone,
+            Some(claim) => Place::Taken(claim),
+            None => Place::Full,
+        }
     }
 
     /// Marks it gone if no request is in it. True when it may be unloaded now.
@@ -65,6 +70,17 @@ impl Instance {
     }
 }
 
+/// What [`Instance::claim`] found.
+#[derive(Debug)]
+pub enum Place {
+    /// A place.
+    Taken(Claim),
+    /// None at the moment.
+    Full,
+    /// The instance takes no more requests.
+    Gone,
+}
+
 /// A request's place in an instance.
 #[derive(Debug)]
 pub struct Claim(Arc<Instance>);
@@ -79,7 +95,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         self.0.busy.fetch_sub(1, Ordering::SeqCst);
-        if self.0.waiting.load(Ordering::Relaxed) > 0 {
+        if self.0.waiting.load(Ordering::SeqCst) > 0 {
             self.0.freed.notify_one();
         }
     }

@@ -20,6 +20,8 @@ const TICK: Duration = Duration::from_millis(50);
 const SWEEP: Duration = Duration::from_millis(500);
 /// How long a turn may go on after V8 was asked to stop it.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
+/// How long requests wait for a host while no new one may be started; beyond it they are refused at once.
+const BACKOFF_WAIT: Duration = Duration::from_secs(1);
 /// How long any turn may take, whatever the host says.
 const TURN_MAX: Duration = Duration::from_secs(20);
 /// How long a version that is not deployed stays loaded: a deploy is validated before it is recorded.
@@ -132,6 +134,9 @@ impl Supervisor {
         let wanted = self.waiting.borrow().len() + self.shared.config.warm_hosts;
         let have = self.shared.pool.warm() + self.starting.get();
         let backoff = self.shared.pool.backoff();
+        if !backoff.is_zero() && backoff <= BACKOFF_WAIT {
+            return;
+        }
         if !backoff.is_zero() {
             for (_, answer) in self.waiting.borrow_mut().drain(..) {
                 let reason = format!("sandbox hosts keep failing: {}", self.last_failure.borrow());
