@@ -31,7 +31,7 @@ contained! {
     builtin_that_cannot_be_interrupted:
         "Array.prototype.indexOf.call({ length: 2 ** 53 - 1 }, 1);" => 503 "worker_cpu_exceeded";
     endless_getter: "return new Response('x', { get status() { for (;;) {} } });" => 503 "worker_cpu_exceeded";
-    endless_to_string: "throw { toString() { for (;;) {} } };" => 503 "worker_cpu_exceeded";
+    endless_to_string: "throw { toString() { for (;;) {} } };" => 500 "worker_exception";
     endless_stack_trace:
         "Error.prepareStackTrace = () => { for (;;) {} }; throw new Error('x');" => 503 "worker_cpu_exceeded";
     endless_proxy:
@@ -50,8 +50,7 @@ contained! {
 }
 
 /// `(module (func (export "run") (loop br 0)))`, without its code.
-const LOOP_HEAD: &[u8] =
-    b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x07\x01\x03run\0\0";
+const LOOP_HEAD: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x07\x07\x01\x03run\0\0";
 const LOOP_CODE: &[u8] = b"\x0a\x09\x01\x07\0\x03\x40\x0c\0\x0b\x0b";
 
 fn endless_wasm(start: &[u8], attack: &str) {

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
+use crate::common::api::Module;
 use crate::contained;
 use crate::scene::{Scene, handler};
-use crate::common::api::Module;
 
 fn limits() -> Value {
     json!({ "cpu_ms": 1_000, "cpu_burst_ms": 1_000, "wall_ms": 5_000 })

@@ -1,6 +1,6 @@
 //! Workers that are hostile before they answer anything: their deploys are refused, and nobody else notices.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::common::Selvedge;
 use crate::common::api::Module;
@@ -8,6 +8,10 @@ use crate::common::client::Client;
 
 /// Deploys code that must be refused with this code, beside a worker that goes on answering.
 fn refused(top: &str, expected: &str) {
+    refused_within(json!({ "cpu_ms": 50, "cpu_burst_ms": 200, "memory_mb": 32 }), top, expected);
+}
+
+fn refused_within(limits: Value, top: &str, expected: &str) {
     let selvedge = Selvedge::configured("[engine]\nhost_threads = 1\n");
     selvedge.deploy_limited(
         "neighbour",
@@ -17,7 +21,6 @@ fn refused(top: &str, expected: &str) {
     let neighbour = Client::start(&selvedge, "neighbour");
     neighbour.more(1);
     let code = format!("{top}\nexport default {{ fetch() {{ return new Response('x') }} }};\n");
-    let limits = json!({ "cpu_ms": 50, "cpu_burst_ms": 200, "memory_mb": 32 });
     let answer = selvedge.upload("bad", json!({ "limits": limits }), &[Module::main(&code)]);
     assert_eq!(answer.status, 422, "{}", answer.body);
     let error = &answer.json()["error"];
@@ -38,7 +41,7 @@ macro_rules! refused {
 
 refused! {
     endless_loop: "for (;;) {}" => "top_level_timeout";
-    endless_microtasks: "const again = () => Promise.resolve().then(again); await again();" => "top_level_timeout";
+    endless_microtasks: "const again = () => void Promise.resolve().then(again); again();" => "top_level_timeout";
     endless_await: "for (;;) await null;" => "top_level_timeout";
     await_that_never_settles: "await new Promise(() => {});" => "top_level_timeout";
     uninterruptible: "Array.prototype.indexOf.call({ length: 2 ** 53 - 1 }, 1);" => "top_level_timeout";
@@ -51,13 +54,18 @@ refused! {
 
 #[test]
 fn memory_bomb() {
-    refused("const a = []; for (;;) a.push(new Array(1000).fill({ x: 1 }));", "memory_exceeded");
+    let limits = json!({ "cpu_ms": 10_000, "cpu_burst_ms": 10_000, "memory_mb": 32 });
+    refused_within(
+        limits,
+        "const a = []; for (;;) a.push(new Array(1000).fill({ x: 1 }));",
+        "memory_exceeded",
+    );
 }
 
 #[test]
 fn deeply_nested_code() {
     let nested = format!("const x = {}1{};", "[".repeat(200_000), "]".repeat(200_000));
-    refused(&nested, "top_level_exception");
+    refused(&nested, "syntax_error");
 }
 
 #[test]
@@ -67,7 +75,7 @@ fn bad_wasm() {
     for wasm in [&b"\0asm\x01\0\0\0\xff\xff\xff\xff"[..], b"", b"not wasm at all"] {
         let answer = selvedge.upload("bad", json!({}), &[Module::main(code), Module::wasm("m.wasm", wasm)]);
         assert_eq!(answer.status, 422, "{}", answer.body);
-        assert_eq!(answer.json()["error"]["diagnostic"]["file"], "m.wasm", "{}", answer.body);
+        assert!(answer.json()["error"]["message"].as_str().unwrap().contains("m.wasm"), "{}", answer.body);
     }
 }
 

@@ -50,8 +50,19 @@ fn fetching(attack: &str, limits: serde_json::Value, allowed: &[u16]) -> Scene {
 fn addresses_that_are_not_public() {
     let scene = fetching(FETCHER, json!({ "subrequests": 100 }), &[]);
     let port = scene.selvedge.admin.port();
-    let mut hosts = vec!["169.254.169.254".into(), "10.0.0.1".into(), "192.168.0.1".into(), "[fe80::1]".into()];
-    for here in ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f.1", "0", "[::1]", "[::ffff:127.0.0.1]", "[::]"] {
+    let mut hosts =
+        vec!["169.254.169.254".into(), "10.0.0.1".into(), "192.168.0.1".into(), "[fe80::1]".into()];
+    for here in [
+        "127.0.0.1",
+        "localhost",
+        "127.1",
+        "2130706433",
+        "0x7f.1",
+        "0",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "[::]",
+    ] {
         hosts.push(format!("{here}:{port}"));
     }
     for host in hosts {
@@ -81,7 +92,8 @@ fn only_so_many() {
          try {{ for (;;) {{ await (await fetch('http://localhost:{outside}/')).text(); count++; }} }}\n\
          catch (error) {{ return new Response(`${{count}}: ${{error.message}}`); }}"
     );
-    let scene = fetching(&attack, json!({ "subrequests": 3, "cpu_ms": 1000, "cpu_burst_ms": 1000 }), &[outside]);
+    let scene =
+        fetching(&attack, json!({ "subrequests": 3, "cpu_ms": 1000, "cpu_burst_ms": 1000 }), &[outside]);
     let answer = scene.attack();
     assert!(answer.body.starts_with("3: ") && answer.body.contains("limit of subrequests"), "{answer:?}");
     scene.recovered();
@@ -95,7 +107,8 @@ fn all_at_once() {
          const settled = await Promise.allSettled(all);\n\
          return new Response(String(settled.filter((one) => one.status === 'fulfilled').length));"
     );
-    let scene = fetching(&attack, json!({ "subrequests": 10, "cpu_ms": 1000, "cpu_burst_ms": 1000 }), &[outside]);
+    let scene =
+        fetching(&attack, json!({ "subrequests": 10, "cpu_ms": 1000, "cpu_burst_ms": 1000 }), &[outside]);
     scene.answers("10");
 }
 
