@@ -113,7 +113,8 @@ fn greet(server: &Server) {
         say!("  workers  {HINT}http://NAME.localhost:{}{HINT:#}  {DIM}({http}){DIM:#}", http.port());
     }
     say!("  control  {HINT}http://{}{HINT:#}", addresses.admin);
-    say!("  data     {}\n", addresses.data.display());
+    say!("  data     {}", addresses.data.display());
+    say!("  sandbox  {DIM}{}{DIM:#}\n", addresses.confinement.join(", "));
     say!("Next, in another terminal:");
     say!("  {HINT}selvedge init hello && selvedge deploy hello{HINT:#}");
     say!(

@@ -14,7 +14,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use selvedge_control::{Control, PublicUrl};
 use selvedge_edge::{AdminState, Edge, Readiness, admin_router};
 use selvedge_engine::{Engine, EngineConfig, StartError};
-use selvedge_store::{Artifacts, Store};
+use selvedge_store::{Artifacts, SecretKey, Store};
 use selvedge_telemetry::{AccessLog, HttpMetrics, LogHub, Registry};
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
@@ -35,6 +35,8 @@ pub(crate) struct Addresses {
     pub(crate) admin: SocketAddr,
     /// Data directory.
     pub(crate) data: PathBuf,
+    /// What confines sandboxes, and what this machine lacks.
+    pub(crate) confinement: Vec<String>,
 }
 
 /// A Selvedge that serves. [`Server::run`] keeps it going.
@@ -67,8 +69,9 @@ impl Server {
         let mut registry = Registry::default();
         let artifacts = Artifacts::open(settings.data.join("artifacts")).map_err(data_failure)?;
         // Opening the records waits for the disk, starting sandbox hosts for the processor.
+        let key = secret_key()?;
         let (store, engine) = std::thread::scope(|scope| {
-            let store = scope.spawn(|| Store::open(&settings.data, None));
+            let store = scope.spawn(|| Store::open(&settings.data, key));
             let engine = start_engine(settings.engine.clone(), &artifacts, &logs, &mut registry);
             (store.join(), engine)
         });
@@ -111,7 +114,8 @@ impl Server {
         let router = selvedge_control::router(control.clone()).merge(admin_router(state));
         readiness.started();
         lock.describe(&format!("process {}, control API at http://{admin}", std::process::id()))?;
-        let addresses = Addresses { http, admin, data: settings.data };
+        let confinement = engine.handle().status().confinement;
+        let addresses = Addresses { http, admin, data: settings.data, confinement };
         Ok(Self {
             addresses,
             grace,
@@ -223,6 +227,14 @@ fn sweep_in_background(store: &Arc<Store>, artifacts: &Artifacts) {
         Ok(count) => tracing::info!(count, "removed artifacts that no version names"),
         Err(error) => tracing::warn!(%error, "unused artifacts could not be removed"),
     });
+}
+
+/// The key of the secrets, where it is not to lie beside them.
+fn secret_key() -> Outcome<Option<SecretKey>> {
+    match std::env::var("SELVEDGE_SECRET_KEY") {
+        Ok(key) => SecretKey::from_hex(&key).map(Some).map_err(data_failure),
+        Err(_) => Ok(None),
+    }
 }
 
 fn data_failure(error: impl std::fmt::Display) -> Failure {
