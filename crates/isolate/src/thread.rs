@@ -4,6 +4,8 @@
 //! each connection once. A **turn** is one event delivered to one worker's JavaScript with the microtasks that
 //! follow; the status page shows which turn runs.
 
+mod frames;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::os::fd::OwnedFd;
@@ -14,9 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::epoll;
 use rustix::time::{ClockId, Timespec, clock_gettime};
-use selvedge_wire::message::{self, Call, Head, ResetCode};
+use selvedge_wire::IdMap;
+use selvedge_wire::message::{self, ResetCode};
 use selvedge_wire::page::ThreadSlot;
-use selvedge_wire::{Frame, IdMap, Kind, WireError, frame};
 
 use crate::connection::{Connection, Place, Read};
 use crate::instance::{Event, Instance, Phase};
@@ -213,207 +215,6 @@ impl Thread {
         }
         if broken {
             self.close(index);
-        }
-    }
-
-    fn dispatch(&mut self, index: usize, frame: &Frame<'_>) -> Result<(), WireError> {
-        match frame.kind {
-            Kind::Open => self.open(index, frame),
-            Kind::Data => self.data(index, frame),
-            Kind::Credit => {
-                let bytes = message::decode_number(frame.payload)?;
-                if let Some(place) = self.place(index, frame.stream) {
-                    self.credit(place, bytes);
-                }
-                Ok(())
-            }
-            Kind::Head => {
-                let head = Head::decode(frame.payload)?;
-                if let Some(place) = self.place(index, frame.stream) {
-                    self.head(place, head, frame.fin());
-                }
-                Ok(())
-            }
-            Kind::Reset => {
-                let (code, text) = message::decode_reset(frame.payload)?;
-                if let Some(place) = self.place(index, frame.stream) {
-                    self.reset(place, code, text);
-                }
-                Ok(())
-            }
-            Kind::Unload => {
-                let id = message::decode_number(frame.payload)?;
-                if let Some(instance) = self.instances.get_mut(&id) {
-                    instance.unloading = true;
-                    self.unload_if_idle(id);
-                }
-                Ok(())
-            }
-            Kind::Hello => message::decode_hello(frame.payload).map(|_| ()),
-            Kind::Ping => {
-                if let Some(connection) = &self.connections[index] {
-                    frame::put(&mut connection.outbox.frames(), Kind::Pong, 0, 0, frame.payload);
-                }
-                Ok(())
-            }
-            Kind::Pong => Ok(()),
-            Kind::Done | Kind::Log | Kind::Gone => Err(WireError::Payload("engine")),
-        }
-    }
-
-    fn place(&self, index: usize, stream: u32) -> Option<Place> {
-        self.connections[index].as_ref()?.streams.get(&stream).copied()
-    }
-
-    fn open(&mut self, index: usize, frame: &Frame<'_>) -> Result<(), WireError> {
-        let Some(connection) = self.connections[index].as_mut() else { return Ok(()) };
-        let outbox = connection.outbox.clone();
-        let refuse = |code, text| message::put_reset(&mut outbox.frames(), frame.stream, code, text);
-        match Call::decode(frame.payload)? {
-            Call::Load(load) => {
-                if self.instances.contains_key(&load.instance) || self.instances.len() >= INSTANCES_MAX {
-                    refuse(ResetCode::Protocol, "no room for this instance");
-                    return Ok(());
-                }
-                connection.streams.insert(frame.stream, Place { instance: load.instance, key: 0 });
-                self.leave();
-                let instance =
-                    Instance::new(&self.setup.snapshot, &load, frame.stream, outbox, monotonic_ns());
-                self.handles().insert(load.instance, instance.handle());
-                self.instances.insert(load.instance, instance);
-                self.active.push(load.instance);
-                self.setup.slot.isolates.store(self.instances.len() as u32, Ordering::Relaxed);
-            }
-            Call::Fetch(fetch) => {
-                let Some(instance) =
-                    self.instances.get(&fetch.instance).filter(|i| matches!(i.phase, Phase::Ready))
-                else {
-                    refuse(ResetCode::UnknownInstance, "");
-                    return Ok(());
-                };
-                instance.state().now_ns.set(self.round_ns);
-                let Some(key) = instance.open(outbox, frame.stream, fetch.wall_ms, frame.fin()) else {
-                    message::put_reset(
-                        &mut connection.outbox.frames(),
-                        frame.stream,
-                        ResetCode::Bystander,
-                        "too many streams",
-                    );
-                    return Ok(());
-                };
-                self.turn(fetch.instance, &Event::Fetch { key, fetch: &fetch, has_body: !frame.fin() });
-                self.keep(index, frame.stream, Place { instance: fetch.instance, key });
-            }
-            Call::Scheduled(scheduled) => {
-                let Some(instance) = self.instances.get(&scheduled.instance) else {
-                    refuse(ResetCode::UnknownInstance, "");
-                    return Ok(());
-                };
-                instance.state().now_ns.set(self.round_ns);
-                let Some(key) = instance.open(outbox, frame.stream, scheduled.wall_ms, true) else {
-                    return Ok(());
-                };
-                self.turn(scheduled.instance, &Event::Scheduled { key, scheduled: &scheduled });
-                self.keep(index, frame.stream, Place { instance: scheduled.instance, key });
-            }
-            Call::Subrequest(_) => return Err(WireError::Payload("engine")),
-        }
-        Ok(())
-    }
-
-    /// Remembers a stream that outlives the turn that opened it.
-    fn keep(&mut self, index: usize, wire_id: u32, place: Place) {
-        let alive = self
-            .instances
-            .get(&place.instance)
-            .is_some_and(|instance| instance.state().streams.borrow_mut().get(place.key).is_some());
-        if alive && let Some(connection) = self.connections[index].as_mut() {
-            connection.streams.insert(wire_id, place);
-        }
-    }
-
-    fn data(&mut self, index: usize, frame: &Frame<'_>) -> Result<(), WireError> {
-        let Some(place) = self.place(index, frame.stream) else { return Ok(()) };
-        let Some(instance) = self.instances.get_mut(&place.instance) else { return Ok(()) };
-        if place.key == 0 {
-            let Phase::Receiving { received, .. } = &mut instance.phase else { return Ok(()) };
-            received.extend_from_slice(frame.payload);
-            if !frame.payload.is_empty()
-                && let Some(connection) = &self.connections[index]
-            {
-                message::put_credit(
-                    &mut connection.outbox.frames(),
-                    frame.stream,
-                    frame.payload.len() as u32,
-                );
-            }
-            if frame.fin() {
-                if let Some(connection) = self.connections[index].as_mut() {
-                    connection.streams.remove(&frame.stream);
-                }
-                let stop_asked = &self.setup.slot.stop_asked_ns;
-                self.guarded(place.instance, |instance| instance.load(monotonic_ns(), stop_asked));
-            }
-            return Ok(());
-        }
-        let readable = {
-            let mut streams = instance.state().streams.borrow_mut();
-            let Some(stream) = streams.get(place.key) else { return Ok(()) };
-            if stream.received(frame.payload, frame.fin()).is_err() {
-                return Err(WireError::Payload("DATA"));
-            }
-            std::mem::take(&mut stream.wants_read)
-        };
-        if readable {
-            self.turn(place.instance, &Event::Readable(place.key));
-        }
-        Ok(())
-    }
-
-    fn credit(&mut self, place: Place, bytes: u32) {
-        let Some(instance) = self.instances.get(&place.instance) else { return };
-        let writable = match instance.state().streams.borrow_mut().get(place.key) {
-            Some(stream) => stream.granted(bytes),
-            None => return,
-        };
-        instance.state().sweep(place.key);
-        if writable {
-            self.turn(place.instance, &Event::Writable(place.key));
-        } else {
-            self.settle_turn(place.instance);
-        }
-    }
-
-    fn head(&mut self, place: Place, head: Head<'_>, fin: bool) {
-        let Some(instance) = self.instances.get(&place.instance) else { return };
-        match instance.state().streams.borrow_mut().get(place.key) {
-            Some(stream) if !stream.head_received => {
-                stream.head_received = true;
-                stream.incoming_ended |= fin;
-            }
-            _ => return,
-        }
-        self.turn(place.instance, &Event::Response { key: place.key, head });
-    }
-
-    fn reset(&mut self, place: Place, code: ResetCode, text: &str) {
-        let Some(instance) = self.instances.get(&place.instance) else { return };
-        let (role, answered, wants_read) = {
-            let mut streams = instance.state().streams.borrow_mut();
-            let Some(stream) = streams.get(place.key) else { return };
-            stream.cancel(text);
-            (stream.role, stream.head_received, std::mem::take(&mut stream.wants_read))
-        };
-        match role {
-            Role::Incoming => {
-                let reason = if text.is_empty() { "The client closed the connection." } else { text };
-                self.turn(place.instance, &Event::Aborted { key: place.key, reason });
-            }
-            Role::Outgoing(_) if !answered => {
-                self.turn(place.instance, &Event::Failed { key: place.key, code, message: text });
-            }
-            Role::Outgoing(_) if wants_read => self.turn(place.instance, &Event::Readable(place.key)),
-            Role::Outgoing(_) => {}
         }
     }
 
