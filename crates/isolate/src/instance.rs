@@ -378,7 +378,10 @@ impl Instance {
     }
 
     fn refuse(&mut self, failure: Failure) {
-        if let Phase::Evaluating { wire_id, .. } = self.phase {
+        // Code that wanted too much memory is condemned, and told why.
+        if let Phase::Evaluating { wire_id, .. } = self.phase
+            && !self.state.out_of_memory.get()
+        {
             self.answer(wire_id, 422, &[failure.json().as_bytes()]);
         }
     }
