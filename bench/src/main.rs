@@ -34,6 +34,9 @@ struct Cli {
     /// `hello` without the other servers, as when profiling
     #[arg(long)]
     no_peers: bool,
+    /// Another Selvedge that takes its turns in `hello`, such as an earlier build
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
     /// Answer with one JSON document on standard output
     #[arg(long)]
     json: bool,
@@ -51,6 +54,8 @@ struct Bench {
     root: PathBuf,
     /// The executable to measure.
     selvedge: PathBuf,
+    /// Another one to compare it with.
+    against: Option<PathBuf>,
     rounds: u32,
     seconds: f64,
     peers: bool,
@@ -72,11 +77,17 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> Result<bool> {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = manifest.parent().unwrap_or(manifest).to_path_buf();
-    let selvedge = cli.selvedge.unwrap_or_else(|| root.join("target/release/selvedge"));
-    let selvedge = selvedge.canonicalize().with_context(|| format!("{} is not built", selvedge.display()))?;
-    let cores = Cores::of_this_process()?;
-    let bench =
-        Bench { root, selvedge, rounds: cli.rounds, seconds: cli.seconds, peers: !cli.no_peers, cores };
+    let built =
+        |path: PathBuf| path.canonicalize().with_context(|| format!("{} is not built", path.display()));
+    let bench = Bench {
+        selvedge: built(cli.selvedge.unwrap_or_else(|| root.join("target/release/selvedge")))?,
+        against: cli.against.map(built).transpose()?,
+        root,
+        rounds: cli.rounds,
+        seconds: cli.seconds,
+        peers: !cli.no_peers,
+        cores: Cores::of_this_process()?,
+    };
 
     let mut report = Report::about_this_machine();
     let mut complete = true;

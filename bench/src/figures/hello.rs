@@ -1,6 +1,7 @@
 //! `hello`: the same small worker in Selvedge, workerd, deno and node, one interleaved run.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::{Context, Result};
 
@@ -21,7 +22,6 @@ struct Contestant {
     name: String,
     pid: u32,
     address: SocketAddr,
-    request: Vec<u8>,
     rounds: Vec<Round>,
 }
 
@@ -40,10 +40,10 @@ struct Round {
 /// Measures the figure.
 pub(super) fn measure(bench: &Bench) -> Result<Figure> {
     let core = bench.cores.server;
-    let data = Data::new()?;
-    let options = Options { core: Some(core), ..Options::default() };
-    let selvedge = Selvedge::start(&bench.selvedge, &data, &options)?;
-    selvedge.deploy(&[Worker::new("hello", WORKER)])?;
+    let mut ours = vec![("selvedge", hello(&bench.selvedge, core)?)];
+    if let Some(other) = &bench.against {
+        ours.push(("selvedge, the other", hello(other, core)?));
+    }
 
     let mut notes = vec!["CPU: user and system time of all the server's processes.".to_owned()];
     let mut peers: Vec<(String, RunningPeer)> = Vec::new();
@@ -54,18 +54,19 @@ pub(super) fn measure(bench: &Bench) -> Result<Figure> {
             Err(error) => notes.push(format!("{} left out: {error:#}", peer.name())),
         }
     }
-    let mut all = vec![Contestant {
-        name: "selvedge".into(),
-        pid: selvedge.process.pid(),
-        address: selvedge.http,
-        request: get(&host("hello"), "/"),
-        rounds: Vec::new(),
-    }];
+    let mut all: Vec<Contestant> = ours
+        .iter()
+        .map(|(name, (selvedge, _))| Contestant {
+            name: (*name).into(),
+            pid: selvedge.process.pid(),
+            address: selvedge.http,
+            rounds: Vec::new(),
+        })
+        .collect();
     all.extend(peers.iter().map(|(name, running)| Contestant {
         name: name.clone(),
         pid: running.process.pid(),
         address: running.address,
-        request: get("hello.localhost", "/"),
         rounds: Vec::new(),
     }));
     for round in 0..bench.rounds {
@@ -75,7 +76,10 @@ pub(super) fn measure(bench: &Bench) -> Result<Figure> {
         }
         eprintln!("  round {} of {}", round + 1, bench.rounds);
     }
-    notes.push(split(&all[0]));
+    notes.extend(all[..ours.len()].iter().map(split));
+    if let [one, other] = &all[..ours.len()] {
+        notes.push(format!("{} takes {:.3} × the CPU of {}.", other.name, other.ratio(one), one.name));
+    }
     let rows = all.iter().map(|one| row(one, &all)).collect::<Result<_>>()?;
     Ok(Figure {
         name: "hello",
@@ -104,7 +108,7 @@ pub(super) fn measure(bench: &Bench) -> Result<Figure> {
 
 impl Contestant {
     fn round(&self, bench: &Bench) -> Result<Round> {
-        let requests = [self.request.clone()];
+        let requests = [get(&host("hello"), "/")];
         cpu::on(bench.cores.load, || {
             let mut client = Client::connect(self.address, CONNECTIONS)?;
             client.run(&Plan::closed(&requests, WARM_UP))?;
@@ -124,6 +128,12 @@ impl Contestant {
         })?
     }
 
+    /// Its CPU per request over another's, the median of the rounds' ratios.
+    fn ratio(&self, other: &Self) -> f64 {
+        let rounds = self.rounds.iter().zip(&other.rounds);
+        median(&rounds.map(|(one, other)| one.cpu_us / other.cpu_us).collect::<Vec<_>>())
+    }
+
     fn median(&self, value: impl Fn(&Round) -> f64) -> f64 {
         median(&self.rounds.iter().map(value).collect::<Vec<_>>())
     }
@@ -133,11 +143,8 @@ fn row(one: &Contestant, all: &[Contestant]) -> Result<Vec<crate::report::Cell>>
     let costs = one.rounds.iter().map(|round| round.cpu_us);
     let (least, most) = (costs.clone().fold(f64::INFINITY, f64::min), costs.fold(0.0, f64::max));
     let ratio = |peer: Peer| {
-        let Some(other) = all.iter().find(|other| other.name.starts_with(peer.name())) else {
-            return f64::NAN;
-        };
-        let rounds = one.rounds.iter().zip(&other.rounds);
-        median(&rounds.map(|(ours, theirs)| ours.cpu_us / theirs.cpu_us).collect::<Vec<_>>())
+        let other = all.iter().find(|other| other.name.starts_with(peer.name()));
+        other.map_or(f64::NAN, |other| one.ratio(other))
     };
     Ok(vec![
         text(&one.name),
@@ -153,8 +160,16 @@ fn row(one: &Contestant, all: &[Contestant]) -> Result<Vec<crate::report::Cell>>
     ])
 }
 
+/// A Selvedge with the hello worker. The data directory goes after it.
+fn hello(executable: &Path, core: usize) -> Result<(Selvedge, Data)> {
+    let data = Data::new()?;
+    let selvedge = Selvedge::start(executable, &data, &Options { core: Some(core), ..Options::default() })?;
+    selvedge.deploy(&[Worker::new("hello", WORKER)])?;
+    Ok((selvedge, data))
+}
+
 fn split(selvedge: &Contestant) -> String {
     let front = selvedge.median(|round| round.front_us);
     let hosts = selvedge.median(|round| round.cpu_us - round.front_us);
-    format!("selvedge: {front:.1} µs in the front process, {hosts:.1} µs in the isolate hosts.")
+    format!("{}: {front:.1} µs in the front process, {hosts:.1} µs in the isolate hosts.", selvedge.name)
 }
