@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::common::api::Module;
+use crate::common::eventually;
 use crate::contained;
 use crate::scene::{OFFENDER, Scene, handler};
 
@@ -41,6 +42,9 @@ contained! {
         => 503 "worker_cpu_exceeded";
     endless_finally: "for (;;) { try { throw 1 } catch {} finally { continue } }" => 503 "worker_cpu_exceeded";
     log_bomb: "const line = 'x'.repeat(1 << 20); for (;;) console.log(line);" => 503 "worker_cpu_exceeded";
+    endless_log_of_a_proxy: "console.log(new Proxy({}, { ownKeys() { for (;;) {} } }));" => 503 "worker_cpu_exceeded";
+    endless_iterator_of_headers:
+        "new Headers({ *[Symbol.iterator]() { for (;;) yield ['a', 'b']; } });" => 503 "worker_cpu_exceeded";
     rejection_bomb: "for (;;) Promise.reject(new Error('nobody cares'));" => 503 "worker_cpu_exceeded";
     busy_between_pauses:
         "for (;;) {\n\
@@ -86,6 +90,45 @@ fn endless_finalizer() {
         // Whether the finalizer runs in this request, after it or never is the collector's business.
         let answer = scene.attack();
         assert!([200, 503].contains(&answer.status), "{answer:?}");
+    }
+    scene.recovered();
+}
+
+/// Nobody waits for this code, so nobody is answered for it; it is stopped all the same.
+#[test]
+fn endless_handlers_of_a_client_that_left() {
+    let attack = "\
+        console.log('waiting');\n\
+        if (request.url.endsWith('/signal')) {\n\
+          request.signal.addEventListener('abort', () => { for (;;) {} });\n\
+          await new Promise((resolve) => setTimeout(resolve, 20_000));\n\
+        }\n\
+        return new Response(new ReadableStream({ pull() { return new Promise(() => {}); }, cancel() { for (;;) {} } }));";
+    let scene = Scene::new(attack, limits());
+    for path in ["/signal", "/stream"] {
+        let before = scene.selvedge.logs(OFFENDER).len();
+        let stream = scene.selvedge.begin(OFFENDER, path);
+        eventually("it waits", || (scene.selvedge.logs(OFFENDER).len() > before).then_some(()));
+        drop(stream);
+        let answer = scene.selvedge.get(OFFENDER, "/fine");
+        assert_eq!(answer.body, "fine", "{answer:?}");
+    }
+    scene.recovered();
+}
+
+/// Timers that were started while the module was loaded belong to no request, and are stopped without one.
+#[test]
+fn endless_work_outside_of_requests() {
+    let top = "\
+        let beats = 0;\n\
+        const burn = () => { for (let i = 0; i < 1e7; i++) globalThis.x = i; beats++; };\n\
+        try { setInterval(burn, 1); } catch {}";
+    let code = handler(top, "return new Response(String(beats));");
+    let scene = Scene::with_modules(&[Module::main(&code)], limits(), "");
+    let beats = || scene.attack().body.parse::<u64>().unwrap();
+    // Each isolate can do only so much before it is taken down, or never begins.
+    for _ in 0..20 {
+        assert!(beats() < 100);
     }
     scene.recovered();
 }

@@ -79,6 +79,32 @@ fn bad_wasm() {
     }
 }
 
+/// Variables have their own limits, each and all together; what is within them arrives.
+#[test]
+fn large_environments() {
+    let selvedge = Selvedge::start();
+    selvedge.deploy_limited(
+        "neighbour",
+        "export default { fetch() { return new Response('hello') } }",
+        json!({}),
+    );
+    let neighbour = Client::start(&selvedge, "neighbour");
+    let code = "export default { fetch(_, env) { return new Response(String(Object.values(env).join('').length)) } }";
+    for (count, text) in
+        [(4, "x".repeat(128 << 10)), (100, "x".repeat(128 << 10)), (6, "\u{1}".repeat(128 << 10))]
+    {
+        let bindings: Vec<Value> = (0..count)
+            .map(|i| json!({ "name": format!("V{i}"), "type": "plain_text", "text": text }))
+            .collect();
+        let answer = selvedge.upload("large", json!({ "bindings": bindings }), &[Module::main(code)]);
+        match answer.status {
+            200 => assert_eq!(selvedge.get("large", "/").body, (count * text.len()).to_string()),
+            status => assert_eq!(status, 413, "{}", answer.body),
+        }
+    }
+    neighbour.finish();
+}
+
 /// Limits that nobody could mean are refused rather than taken.
 #[test]
 fn absurd_limits() {

@@ -48,6 +48,8 @@ contained! {
         => 500 "worker_exception";
     deep_regex: "return new Response(String(new RegExp('('.repeat(1e5) + ')'.repeat(1e5)).test('x')));"
         => 500 "worker_exception";
+    deep_clone: "let deep = {}; for (let i = 0; i < 1e5; i++) deep = { deep }; structuredClone(deep);"
+        => 500 "worker_exception";
     string_too_long: "return new Response('x'.repeat(2 ** 30));" => 500 "worker_exception";
 }
 
@@ -97,6 +99,30 @@ fn answers_that_nobody_reads() {
     assert!([200, 503].contains(&answer.status), "{answer:?}");
     assert!(scene.selvedge.status()["memory_bytes"].as_u64().unwrap() < 768 << 20);
     drop(readers);
+    scene.recovered();
+}
+
+/// Logging shows the beginning of what is large, deep or hostile, and goes on.
+#[test]
+fn logs_of_anything() {
+    let attack = "\
+        let deep = {}; for (let i = 0; i < 1e5; i++) deep = { deep };\n\
+        const loop = {}; loop.loop = loop;\n\
+        const hostile = { get a() { throw 1 }, toString() { throw 2 }, [Symbol.toPrimitive]() { throw 3 } };\n\
+        for (const value of [deep, loop, hostile, new Array(1e6).fill(1), 'x'.repeat(1e6), new Map([[loop, loop]]), Symbol('x'),\n\
+            Object.create(null), new Proxy({}, { get() { throw 4 }, ownKeys() { throw 5 } })]) console.log(value, [value]);\n\
+        return new Response('logged');";
+    let scene = Scene::new(attack, limits());
+    let answer = scene.attack();
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (200, "logged"),
+        "{answer:?} {:?}",
+        scene.selvedge.logs(OFFENDER)
+    );
+    for event in scene.selvedge.logs(OFFENDER) {
+        assert!(event["message"].as_str().unwrap().len() <= 16 << 10);
+    }
     scene.recovered();
 }
 
