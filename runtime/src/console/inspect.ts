@@ -24,6 +24,8 @@ import {
 
 const DEPTH = 2;
 const ITEMS_MAX = 100;
+/** Longest array whose properties besides its items are shown. */
+const KEYS_MAX = 10_000;
 const STRING_MAX = 10_000;
 /** Nodes of one call; what is beyond is left out. */
 const BUDGET = 5_000;
@@ -278,6 +280,8 @@ function accessorLabel(property: PropertyDescriptor): string {
 
 function properties(value: object, context: Context, level: number, isArray: boolean, except?: string[]): string[] {
   const items: string[] = [];
+  // To look for more than items among so many keys would cost more than a line of the log is worth.
+  if (isArray && (value as { length: number }).length > KEYS_MAX) return items;
   let left = 0;
   for (const key of ReflectOwnKeys(value)) {
     if (isArray && typeof key === "string" && RegExpPrototypeExec(/^(?:length|\d+)$/, key) !== null) continue;
