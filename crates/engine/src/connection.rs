@@ -4,76 +4,28 @@
 //! hands out whatever frames have arrived. Everything here belongs to one thread.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use selvedge_model::{LogEvent, LogKind, LogLevel};
-use selvedge_wire::message::{self, Call, Head, Log, ResetCode};
-use selvedge_wire::{FIN, Frame, IdMap, Kind, RecvWindow, SendWindow, WireError, decode, frame};
+use selvedge_wire::message::{self, Call, Head, Log};
+use selvedge_wire::{FIN, Frame, IdMap, Kind, Overrun, WireError, decode, frame};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::UnixStream;
 
-use crate::host::{Host, Offence};
+use crate::host::Host;
 use crate::shared::Shared;
+use crate::stream::{Broken, Stream};
 
 /// First read buffer, bytes; it grows for a frame that is larger.
 const READ_BUFFER: usize = 64 << 10;
 
 /// Most streams of a host on one connection; its workers' subrequest limits keep an honest one far below.
 const HOST_CALLS_MAX: usize = 16_384;
-
-/// Why a stream ended early.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Broken {
-    /// The host said so.
-    Reset(ResetCode, String),
-    /// The host process ended; what its worker did to cause it, if it was this one's.
-    HostLost(Option<Offence>),
-}
-
-/// The answer's head.
-#[derive(Debug)]
-pub struct ResponseHead {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-}
-
-/// One call, as its caller and the connection share it.
-#[derive(Debug)]
-pub struct Stream {
-    pub id: u32,
-    /// Whose call it is.
-    pub instance: u32,
-    connection: Weak<Connection>,
-    state: RefCell<StreamState>,
-    /// For logs.
-    pub request_id: Box<str>,
-}
-
-#[derive(Debug, Default)]
-struct StreamState {
-    head: Option<ResponseHead>,
-    chunks: VecDeque<Bytes>,
-    /// The host sends nothing more.
-    ended: bool,
-    broken: Option<Broken>,
-    reader: Option<Waker>,
-    recv: RecvWindow,
-    send: SendWindow,
-    writer: Option<Waker>,
-    /// Our half is closed.
-    sent_all: bool,
-    done: bool,
-    /// Sends are not limited by credit, as for an answer to a load.
-    bulk: bool,
-}
 
 /// The connection.
 #[derive(Debug)]
@@ -126,13 +78,10 @@ impl Connection {
     ) -> Rc<Stream> {
         let id = self.next_stream.get();
         self.next_stream.set(id.wrapping_add(2));
-        let stream = Rc::new(Stream {
-            id,
-            instance,
-            connection: Rc::downgrade(self),
-            state: RefCell::new(StreamState { sent_all, ..StreamState::default() }),
-            request_id: request_id.into(),
-        });
+        let stream = Rc::new(Stream::new(self, id, instance, request_id));
+        if sent_all {
+            stream.close_half();
+        }
         encode(&mut self.out.borrow_mut(), id);
         self.streams.borrow_mut().insert(id, stream.clone());
         self.schedule();
@@ -160,28 +109,18 @@ impl Connection {
         match frame.kind {
             Kind::Head => {
                 let head = Head::decode(frame.payload)?;
-                self.with_stream(frame, |state| state.head = Some(parse_head(head)));
+                self.with_stream(frame, |stream| stream.head_arrived(head));
             }
             Kind::Data => {
-                let mut overrun = false;
-                self.with_stream(frame, |state| {
-                    if frame.payload.is_empty() {
-                        return;
-                    }
-                    overrun = !state.bulk && state.recv.received(frame.payload.len()).is_err();
-                    state.chunks.push_back(Bytes::copy_from_slice(frame.payload));
-                });
-                if overrun {
-                    return Err(WireError::Payload("DATA beyond its credit"));
-                }
+                let mut arrived = Ok(());
+                self.with_stream(frame, |stream| arrived = stream.data_arrived(frame.payload));
+                arrived.map_err(|Overrun| WireError::Payload("DATA beyond its credit"))?;
             }
             Kind::Done => self.with_stream(frame, |_| {}),
             Kind::Credit => {
                 let bytes = message::decode_number(frame.payload)?;
                 if let Some(stream) = self.streams.borrow().get(&frame.stream) {
-                    let mut state = stream.state.borrow_mut();
-                    state.send.granted(bytes);
-                    wake(&mut state.writer);
+                    stream.credit_arrived(bytes);
                 }
             }
             Kind::Reset => {
@@ -210,16 +149,12 @@ impl Connection {
     }
 
     /// Applies a frame to its stream, and what its flags say.
-    fn with_stream(&self, frame: &Frame<'_>, apply: impl FnOnce(&mut StreamState)) {
+    fn with_stream(&self, frame: &Frame<'_>, apply: impl FnOnce(&Stream)) {
         let over = {
             let streams = self.streams.borrow();
             let Some(stream) = streams.get(&frame.stream) else { return };
-            let mut state = stream.state.borrow_mut();
-            apply(&mut state);
-            state.ended |= frame.fin();
-            state.done |= frame.done();
-            wake(&mut state.reader);
-            state.done && state.ended
+            apply(stream);
+            stream.flags_arrived(frame.fin(), frame.done())
         };
         if over {
             self.streams.borrow_mut().remove(&frame.stream);
@@ -268,20 +203,6 @@ impl Connection {
             stream.fail(Broken::HostLost(offence));
         }
     }
-}
-
-fn parse_head(head: Head<'_>) -> ResponseHead {
-    let mut headers = HeaderMap::with_capacity(8);
-    for (name, value) in message::header_pairs(head.headers) {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value)) {
-            // The map has room for fewer fields than a head.
-            if headers.try_append(name, value).is_err() {
-                return ResponseHead { status: StatusCode::INTERNAL_SERVER_ERROR, headers: HeaderMap::new() };
-            }
-        }
-    }
-    let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    ResponseHead { status, headers }
 }
 
 /// The connection's task: reads all that has arrived, then writes all that waits.
@@ -354,170 +275,33 @@ async fn run(connection: Rc<Connection>, mut socket: UnixStream) {
     connection.lost().await;
 }
 
-fn wake(slot: &mut Option<Waker>) {
-    if let Some(waker) = slot.take() {
-        waker.wake();
-    }
-}
-
-fn remember(slot: &mut Option<Waker>, cx: &Context<'_>) {
+/// Keeps the waker of whoever polls.
+pub fn remember(slot: &mut Option<Waker>, cx: &Context<'_>) {
     match slot {
         Some(waker) => waker.clone_from(cx.waker()),
         None => *slot = Some(cx.waker().clone()),
     }
 }
 
-impl Stream {
-    /// Waits for the answer's head.
-    pub fn poll_head(&self, cx: &Context<'_>) -> Poll<Result<ResponseHead, Broken>> {
-        let mut state = self.state.borrow_mut();
-        if let Some(head) = state.head.take() {
-            return Poll::Ready(Ok(head));
-        }
-        if let Some(broken) = &state.broken {
-            return Poll::Ready(Err(broken.clone()));
-        }
-        remember(&mut state.reader, cx);
-        Poll::Pending
-    }
-
-    /// Waits for the next chunk of the answer's body; `None` at its end.
-    pub fn poll_chunk(&self, cx: &Context<'_>) -> Poll<Option<Result<Bytes, Broken>>> {
-        let mut state = self.state.borrow_mut();
-        if let Some(chunk) = state.chunks.pop_front() {
-            if let Some(credit) = state.recv.consumed(chunk.len()).filter(|_| !state.ended) {
-                self.send(|out| message::put_credit(out, self.id, credit));
-            }
-            return Poll::Ready(Some(Ok(chunk)));
-        }
-        if let Some(broken) = state.broken.take() {
-            state.ended = true;
-            return Poll::Ready(Some(Err(broken)));
-        }
-        if state.ended {
-            return Poll::Ready(None);
-        }
-        remember(&mut state.reader, cx);
-        Poll::Pending
-    }
-
-    /// Bytes of the whole rest of the body, when all of it is here.
-    pub fn whole_body(&self) -> Option<u64> {
-        let state = self.state.borrow();
-        let whole = state.ended && state.broken.is_none();
-        whole.then(|| state.chunks.iter().map(|chunk| chunk.len() as u64).sum())
-    }
-
-    /// Whether the body is at its end.
-    pub fn at_end(&self) -> bool {
-        let state = self.state.borrow();
-        state.ended && state.chunks.is_empty() && state.broken.is_none()
-    }
-
-    /// Whether the host has finished all work on it.
-    pub fn is_over(&self) -> bool {
-        let state = self.state.borrow();
-        state.broken.is_some() || (state.done && state.ended)
-    }
-
-    /// The answer may be larger than the usual credit.
-    pub fn allow_bulk(&self) {
-        self.state.borrow_mut().bulk = true;
-    }
-
-    /// Waits for credit; `None` when the stream takes nothing more.
-    pub fn poll_credit(&self, cx: &Context<'_>) -> Poll<Option<usize>> {
-        let mut state = self.state.borrow_mut();
-        if state.broken.is_some() || state.sent_all || (state.done && state.ended) {
-            return Poll::Ready(None);
-        }
-        match state.send.available() {
-            0 => {
-                remember(&mut state.writer, cx);
-                Poll::Pending
-            }
-            available => Poll::Ready(Some(available)),
-        }
-    }
-
-    /// Sends body bytes, no more than [`Stream::poll_credit`] allows; `end` closes our half.
-    pub fn send_data(&self, bytes: &[u8], end: bool) {
-        let mut state = self.state.borrow_mut();
-        state.send.sent(bytes.len());
-        state.sent_all |= end;
-        self.send(|out| {
-            let mut chunks = bytes.chunks(selvedge_wire::DATA_MAX).peekable();
-            if chunks.peek().is_none() && end {
-                frame::put(out, Kind::Data, FIN, self.id, &[]);
-            }
-            while let Some(chunk) = chunks.next() {
-                let flags = if end && chunks.peek().is_none() { FIN } else { 0 };
-                frame::put(out, Kind::Data, flags, self.id, chunk);
-            }
-        });
-    }
-
-    /// Sends a whole body, waiting for credit as needed. False when the other side stopped taking it.
-    pub async fn send_all(&self, mut bytes: &[u8], end: bool) -> bool {
-        loop {
-            if bytes.is_empty() {
-                if end {
-                    self.send_data(&[], true);
-                }
-                return true;
-            }
-            let Some(room) = poll_fn(|cx| self.poll_credit(cx)).await else { return false };
-            let (now, rest) = bytes.split_at(room.min(bytes.len()));
-            self.send_data(now, end && rest.is_empty());
-            bytes = rest;
-            if rest.is_empty() {
-                return true;
-            }
-        }
-    }
-
-    /// Ends the stream from our side; the reason goes to the host and to whoever still reads.
-    pub fn cancel(&self, code: ResetCode, text: &str) {
-        let Some(connection) = self.connection.upgrade() else { return };
-        if connection.streams.borrow_mut().remove(&self.id).is_some() {
-            connection.send(|out| message::put_reset(out, self.id, code, text));
-            self.fail(Broken::Reset(code, text.into()));
-        }
-    }
-
-    fn fail(&self, broken: Broken) {
-        let mut state = self.state.borrow_mut();
-        state.broken = Some(broken);
-        wake(&mut state.reader);
-        wake(&mut state.writer);
-    }
-
-    fn send(&self, encode: impl FnOnce(&mut Vec<u8>)) {
-        if let Some(connection) = self.connection.upgrade() {
-            connection.send(encode);
-        }
-    }
-}
-
 impl Connection {
     /// The engine's end of a stream that the host opened.
     pub fn accept(self: &Rc<Self>, id: u32, instance: u32, fin: bool) -> Rc<Stream> {
-        let stream = Rc::new(Stream {
-            id,
-            instance,
-            connection: Rc::downgrade(self),
-            state: RefCell::new(StreamState { ended: fin, ..StreamState::default() }),
-            request_id: Box::default(),
-        });
+        let stream = Rc::new(Stream::new(self, id, instance, ""));
+        stream.flags_arrived(fin, false);
         self.streams.borrow_mut().insert(id, stream.clone());
         self.host_calls.set(self.host_calls.get() + 1);
         stream
     }
 
+    /// Takes a stream out; false when it is over already.
+    pub fn remove(&self, id: u32) -> bool {
+        self.streams.borrow_mut().remove(&id).is_some()
+    }
+
     /// Sends the head of an answer to the host.
     pub fn answer(&self, stream: &Stream, head: Head<'_>, end: bool) {
         if end {
-            stream.state.borrow_mut().sent_all = true;
+            stream.close_half();
         }
         self.send(|out| head.put(out, if end { FIN } else { 0 }, stream.id));
     }

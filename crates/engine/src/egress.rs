@@ -22,8 +22,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::connection::{Broken, Connection, Stream};
+use crate::connection::Connection;
 use crate::shared::Shared;
+use crate::stream::{Broken, Stream};
 
 /// Longest wait for a connection and its handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -16,6 +16,7 @@ mod metrics;
 mod pool;
 mod shared;
 pub mod status;
+mod stream;
 mod supervisor;
 
 pub use config::EngineConfig;

@@ -8,10 +8,10 @@ use selvedge_wire::message::{Call, Load, ResetCode};
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::connection::{Broken, Stream};
 use crate::host::Offence;
 use crate::pool::Instance;
 use crate::shared::unix_ms;
+use crate::stream::{Broken, Stream};
 use crate::{EngineError, LocalEngine, ValidateError, Validated};
 
 /// Largest code cache that is kept, bytes.

@@ -18,10 +18,11 @@ use selvedge_model::{VersionId, Worker};
 use selvedge_wire::FIN;
 use selvedge_wire::message::{self, Call, Fetch, ResetCode, Scheduled};
 
-use crate::connection::{Broken, Connection, Stream};
+use crate::connection::Connection;
 use crate::host::{Group, Host, Offence};
 use crate::pool::{Claim, Found, Instance, Place};
 use crate::shared::{Order, Shared};
+use crate::stream::{Broken, Stream};
 use crate::{EngineError, load};
 
 /// Times that a request is tried when others' faults take its sandbox down.
