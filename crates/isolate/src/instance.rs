@@ -429,9 +429,11 @@ impl Instance {
         }
     }
 
-    /// Ends V8's own background work for this isolate that waits for its thread.
-    pub fn pump(&mut self, platform: &v8::SharedRef<v8::Platform>) {
-        while v8::Platform::pump_message_loop(platform, &self.isolate, false) {}
+    /// Ends V8's own background work for this isolate that waits for its thread; `stop_asked` is not 0 once it takes too long.
+    pub fn pump(&mut self, platform: &v8::SharedRef<v8::Platform>, stop_asked: &AtomicU64) {
+        while v8::Platform::pump_message_loop(platform, &self.isolate, false)
+            && stop_asked.load(Ordering::Acquire) == 0
+        {}
     }
 
     /// Whether time alone may change something about it.

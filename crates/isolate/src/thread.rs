@@ -318,6 +318,13 @@ impl Thread {
     fn condemn(&mut self, id: u32, offender: u32, code: ResetCode) {
         self.leave();
         let Some(mut instance) = self.instances.remove(&id) else { return };
+        let state = instance.state();
+        if state.streams.borrow_mut().get(offender).is_none() && matches!(instance.phase, Phase::Ready) {
+            // No request fails for it, so nobody else would tell the worker's owner.
+            let what = if code == ResetCode::CpuExceeded { "CPU time" } else { "memory" };
+            let text = format!("The worker used more {what} than its limit allows, and was started anew.");
+            state.log(4, false, &text, "");
+        }
         instance.condemn(offender, code, "");
         self.forget(id, instance);
     }
@@ -457,7 +464,8 @@ impl Thread {
         let platform = self.setup.platform.clone();
         for id in std::mem::take(&mut self.touched) {
             // Some of it is the worker's own code: what it wants done once an object was collected.
-            self.guarded(id, |instance| instance.pump(&platform));
+            let stop_asked = &self.setup.slot.stop_asked_ns;
+            self.guarded(id, |instance| instance.pump(&platform, stop_asked));
             if let Some(instance) = self.instances.get_mut(&id)
                 && !std::mem::replace(&mut instance.resting, true)
             {
