@@ -18,7 +18,8 @@ pub struct EngineConfig {
     pub warm_hosts: usize,
     /// Memory of all sandbox hosts together, MiB; the least recently used isolates are evicted beyond it.
     pub memory_budget_mb: u64,
-    /// Memory of one host process, MiB; beyond it the process is killed.
+    /// Memory of one host process, MiB; beyond it the process is killed. At least a quarter and 256 MiB above the
+    /// memory budget, since one host may hold every isolate.
     pub host_memory_mb: u64,
     /// Seconds without a request until an isolate is unloaded.
     pub idle_s: u64,
@@ -26,6 +27,15 @@ pub struct EngineConfig {
     pub allow_unconfined: bool,
     /// Hosts (`name:port` or `ip:port`) that subrequests may reach although their addresses are not public.
     pub egress_allow: Vec<String>,
+}
+
+impl EngineConfig {
+    /// The settings with bounds that depend on each other put in order.
+    pub(crate) fn in_order(mut self) -> Self {
+        let least = self.memory_budget_mb + self.memory_budget_mb / 4 + 256;
+        self.host_memory_mb = self.host_memory_mb.max(least);
+        self
+    }
 }
 
 impl Default for EngineConfig {

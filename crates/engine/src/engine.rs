@@ -74,6 +74,7 @@ impl Engine {
         logs: Arc<LogHub>,
         metrics: &mut Registry,
     ) -> Result<Self, StartError> {
+        let config = config.in_order();
         let host_build = host_build(&config)?;
         std::fs::create_dir_all(&config.code_cache)
             .map_err(|error| StartError::System("create the code cache's directory", error))?;

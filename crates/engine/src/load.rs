@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use selvedge_model::{Artifact, BindingValue, Diagnostic, LogEvent, LogKind, LogLevel, Worker};
 use selvedge_wire::message::{Call, Load, ResetCode};
@@ -98,6 +99,7 @@ async fn attempt(
     let shared = engine.shared().clone();
     let host = engine.host(shared.pool.group(worker)).await.map_err(LoadError::Engine)?;
     let (code, cache) = read_code(engine, worker, artifact).await?;
+    make_room(engine);
     let instance = shared.pool.place(worker, &host);
     let placed = Placed(&shared.pool, Some(instance.clone()));
     let connection = engine.reach(&host, instance.thread).await.map_err(LoadError::Engine)?;
@@ -110,14 +112,15 @@ async fn attempt(
         cpu_ms: limits.cpu_ms,
         cpu_burst_ms: if shared.pool.is_suspect(worker) { limits.cpu_ms } else { limits.cpu_burst_ms },
         subrequests: limits.subrequests,
+        env_len: env.len() as u32,
         artifact_len: code.len() as u32,
         want_code_cache: cache.is_empty(),
         name: &name,
-        env: &env,
     };
     let stream = connection.call(instance.id, "", false, |out, id| Call::Load(load).put(out, 0, id));
     stream.allow_bulk();
     let answer = async {
+        stream.send_all(env.as_bytes(), false).await;
         stream.send_all(&code, cache.is_empty()).await;
         if !cache.is_empty() {
             stream.send_all(&cache, true).await;
@@ -259,6 +262,23 @@ async fn collect(stream: &Stream) -> Result<(u16, Vec<u8>), Broken> {
         }
     }
     Ok((head.status.as_u16(), body))
+}
+
+/// Unloads the isolates that were used longest ago where one more would be beyond the memory budget.
+fn make_room(engine: &LocalEngine) {
+    let shared = engine.shared();
+    let mut instances = shared.pool.instances();
+    let over = shared.isolates_over_budget(instances.len(), shared.pool.hosts().len());
+    if over == 0 {
+        return;
+    }
+    instances.sort_by_key(|instance| instance.last_used_ms.load(Ordering::Relaxed));
+    for instance in instances.iter().take(over) {
+        if instance.retire_if_idle() {
+            unload(engine, instance);
+            shared.counters.evictions.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 }
 
 /// Has a host unload an instance that nobody uses.

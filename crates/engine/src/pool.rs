@@ -164,7 +164,8 @@ impl Pool {
                 return Found::Ready(instance.clone());
             }
         }
-        if let Some(loading) = &version.loading {
+        // One whose sender is gone came to no end; it is nobody's any more.
+        if let Some(loading) = version.loading.as_ref().filter(|loading| loading.has_changed().is_ok()) {
             return Found::Loading(loading.clone());
         }
         let (sender, receiver) = watch::channel(None);

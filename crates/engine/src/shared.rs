@@ -15,6 +15,11 @@ use crate::host::{Group, Host};
 use crate::pool::Pool;
 use crate::{EngineConfig, EngineError};
 
+/// What a host process takes without any isolate, bytes; most of it is shared with the others.
+const HOST_BYTES: u64 = 24 << 20;
+/// Least that an isolate is taken to need, bytes.
+const ISOLATE_BYTES_MIN: u64 = 1 << 20;
+
 /// What other threads ask of the supervisor.
 #[derive(Debug)]
 pub enum Order {
@@ -42,6 +47,8 @@ pub struct Counters {
     pub retries: AtomicU64,
     pub limits: AtomicU64,
     pub memory_bytes: AtomicU64,
+    /// What an isolate takes on average, as last measured, bytes.
+    pub isolate_bytes: AtomicU64,
 }
 
 /// Shared by the edge threads and the supervisor.
@@ -101,6 +108,26 @@ impl Shared {
     /// Where the compiled code of an artifact is kept.
     pub fn code_cache_path(&self, digest: &Digest) -> PathBuf {
         self.config.code_cache.join(format!("{digest}-{}", self.host_build))
+    }
+
+    /// How many isolates have to go so that one more fits in the memory budget, going by what they take on
+    /// average: memory is measured too seldom, and comes back too late, to wait for it.
+    pub fn isolates_over_budget(&self, loaded: usize, hosts: usize) -> usize {
+        let budget = (self.config.memory_budget_mb << 20).saturating_sub(hosts as u64 * HOST_BYTES);
+        let each = self.counters.isolate_bytes.load(Ordering::Relaxed).max(ISOLATE_BYTES_MIN);
+        (loaded + 1).saturating_sub((budget / each) as usize)
+    }
+
+    /// Takes note of a measurement of all hosts' memory.
+    pub fn measured(&self, total: u64, isolates: usize, hosts: usize) {
+        self.counters.memory_bytes.store(total, Ordering::Relaxed);
+        if isolates == 0 {
+            return;
+        }
+        let each = total.saturating_sub(hosts as u64 * HOST_BYTES) / isolates as u64;
+        let before = self.counters.isolate_bytes.load(Ordering::Relaxed);
+        let smooth = if before == 0 { each } else { (before * 3 + each) / 4 };
+        self.counters.isolate_bytes.store(smooth, Ordering::Relaxed);
     }
 
     /// What confines the hosts.

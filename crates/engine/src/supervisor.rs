@@ -246,7 +246,7 @@ impl Supervisor {
                 self.end(&host, Verdict { offender: running.zip(Some(Offence::Memory)), reason });
             }
         }
-        self.shared.counters.memory_bytes.store(total, Ordering::Relaxed);
+        self.shared.measured(total, instances.len(), pool.hosts().len());
         self.evict(instances, total);
         for host in pool.idle_groups() {
             host.kill();
@@ -255,7 +255,8 @@ impl Supervisor {
 
     fn evict(&self, mut instances: Vec<Arc<Instance>>, total: u64) {
         let budget = self.shared.config.memory_budget_mb << 20;
-        if total <= budget || instances.is_empty() {
+        // Loading makes room by itself; this is for isolates that grew.
+        if total <= budget + budget / 8 || instances.is_empty() {
             return;
         }
         instances.sort_by_key(|instance| instance.last_used_ms.load(Ordering::Relaxed));
