@@ -127,7 +127,7 @@ struct Entry {
 /// Where an instance stands.
 pub enum Phase {
     /// The engine is sending artifact and code cache.
-    Receiving { wire_id: u32, received: Vec<u8>, artifact_len: usize, want_code_cache: bool, env: String },
+    Receiving { wire_id: u32, received: Vec<u8>, env_len: usize, artifact_len: usize, want_code_cache: bool },
     /// The module's top level awaits something.
     Evaluating { wire_id: u32, want_code_cache: bool, env: String, deadline_ns: u64 },
     /// Serves.
@@ -211,9 +211,9 @@ impl Instance {
         let phase = Phase::Receiving {
             wire_id,
             received: Vec::new(),
+            env_len: load.env_len as usize,
             artifact_len: load.artifact_len as usize,
             want_code_cache: load.want_code_cache,
-            env: load.env.into(),
         };
         // SAFETY: creation entered it; nothing else was entered in between.
         unsafe { isolate.exit() };
@@ -317,11 +317,13 @@ impl Instance {
     /// Compiles, links and evaluates the worker's modules. The isolate must be entered.
     /// `stop_asked` is not 0 once the turn was to end.
     pub fn load(&mut self, now_ns: u64, stop_asked: &AtomicU64) {
-        let Phase::Receiving { wire_id, received, artifact_len, want_code_cache, env } =
+        let Phase::Receiving { wire_id, received, env_len, artifact_len, want_code_cache } =
             std::mem::replace(&mut self.phase, Phase::Ready)
         else {
             return;
         };
+        let (env, code) = received.split_at(env_len.min(received.len()));
+        let env = String::from_utf8_lossy(env).into_owned();
         self.phase =
             Phase::Evaluating { wire_id, want_code_cache, env, deadline_ns: now_ns + 10_000_000_000 };
         let started = {
@@ -332,7 +334,7 @@ impl Instance {
             let start = v8::Local::new(scope, &self.entry.start);
             let undefined = v8::undefined(scope).into();
             start.call(scope, undefined, &[]);
-            modules::start(scope, &self.state, &received, artifact_len)
+            modules::start(scope, &self.state, code, artifact_len)
         };
         match started {
             Ok(()) => self.settle(now_ns, stop_asked),

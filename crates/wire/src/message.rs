@@ -84,14 +84,14 @@ pub struct Load<'a> {
     pub cpu_burst_ms: u32,
     /// Subrequests per request.
     pub subrequests: u32,
-    /// Length of the artifact in the body; the rest is code cache.
+    /// Length of `env` in the body, where it comes first: a JSON array of bindings.
+    pub env_len: u32,
+    /// Length of the artifact in the body, which follows; the rest is code cache.
     pub artifact_len: u32,
     /// Whether to answer with a code cache.
     pub want_code_cache: bool,
     /// Name for stack traces and messages.
     pub name: &'a str,
-    /// `env` as a JSON array of bindings.
-    pub env: &'a str,
 }
 
 /// One request.
@@ -148,13 +148,13 @@ impl Call<'_> {
                     load.cpu_ms,
                     load.cpu_burst_ms,
                     load.subrequests,
+                    load.env_len,
                     load.artifact_len,
                 ] {
                     out.extend_from_slice(&number.to_le_bytes());
                 }
                 out.push(u8::from(load.want_code_cache));
-                put_text(out, load.name.as_bytes());
-                out.extend_from_slice(load.env.as_bytes());
+                out.extend_from_slice(load.name.as_bytes());
             }
             Call::Fetch(fetch) => {
                 out.push(2);
@@ -192,10 +192,10 @@ impl Call<'_> {
                 cpu_ms: reader.u32()?,
                 cpu_burst_ms: reader.u32()?,
                 subrequests: reader.u32()?,
+                env_len: reader.u32()?,
                 artifact_len: reader.u32()?,
                 want_code_cache: reader.u8()? != 0,
-                name: reader.utf8_text()?,
-                env: reader.utf8_rest()?,
+                name: reader.utf8_rest()?,
             })),
             2 => Ok(Call::Fetch(Fetch {
                 instance: reader.u32()?,
@@ -412,7 +412,7 @@ mod tests {
         #[test]
         fn calls_survive(instance: u32, wall_ms: u32, time_ms: u64, a in any::<Vec<u8>>(), b in any::<Vec<u8>>(), s in ".*", want: bool) {
             let calls = [
-                Call::Load(Load { instance, memory_mb: wall_ms, cpu_ms: 1, cpu_burst_ms: 2, subrequests: 3, artifact_len: 4, want_code_cache: want, name: &s, env: &s }),
+                Call::Load(Load { instance, memory_mb: wall_ms, cpu_ms: 1, cpu_burst_ms: 2, subrequests: 3, env_len: 5, artifact_len: 4, want_code_cache: want, name: &s }),
                 Call::Fetch(Fetch { instance, wall_ms, method: &a, url: &b, headers: &a }),
                 Call::Scheduled(Scheduled { instance, wall_ms, time_ms, cron: &s }),
                 Call::Subrequest(Subrequest { instance, method: &b, url: &a, headers: &b }),

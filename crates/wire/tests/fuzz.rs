@@ -41,10 +41,10 @@ fn conversation(text: &str, bytes: &[u8], number: u32) -> Vec<u8> {
         cpu_ms: 2,
         cpu_burst_ms: 3,
         subrequests: 4,
+        env_len: 6,
         artifact_len: 5,
         want_code_cache: true,
         name: text,
-        env: text,
     };
     Call::Load(load).put(&mut out, 0, 1);
     let fetch = Fetch { instance: number, wall_ms: 9, method: bytes, url: bytes, headers: bytes };
