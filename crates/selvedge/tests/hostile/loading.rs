@@ -105,6 +105,33 @@ fn large_environments() {
     neighbour.finish();
 }
 
+/// Secrets come one by one; their sum has a limit, too, and what is accepted arrives.
+#[test]
+fn many_large_secrets() {
+    let selvedge = Selvedge::start();
+    selvedge.deploy_limited(
+        "neighbour",
+        "export default { fetch() { return new Response('hello') } }",
+        json!({}),
+    );
+    let neighbour = Client::start(&selvedge, "neighbour");
+    let code = "export default { fetch(_, env) { return new Response(String(Object.values(env).join('').length)) } }";
+    selvedge.deploy_limited("large", code, json!({}));
+    let text = "\u{1}".repeat(128 << 10);
+    let mut kept = 0;
+    for index in 0..12 {
+        let path = format!("accounts/default/scripts/large/secrets/S{index}");
+        let body = json!({ "text": text }).to_string();
+        let answer = selvedge.api("PUT", &path, "application/json", body.as_bytes());
+        match answer.status {
+            200 => kept += text.len(),
+            status => assert_eq!(status, 413, "{}", answer.body),
+        }
+        assert_eq!(selvedge.get("large", "/").body, kept.to_string());
+    }
+    neighbour.finish();
+}
+
 /// Limits that nobody could mean are refused rather than taken.
 #[test]
 fn absurd_limits() {
