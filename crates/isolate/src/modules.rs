@@ -107,9 +107,13 @@ macro_rules! caught {
                 }
                 failure
             }
+            _ if State::of($scope).out_of_memory.get() => Failure::new(
+                "memory_exceeded",
+                "The module's top level used more memory than its limit allows.",
+            ),
             _ => Failure::new(
                 "top_level_timeout",
-                "The module's top level used more CPU time or memory than its limit allows.",
+                "The module's top level used more CPU time than its limit allows.",
             ),
         }
     }};
