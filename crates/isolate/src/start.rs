@@ -248,9 +248,12 @@ impl Watcher {
         let used = self.wall_ns.min(WATCH.as_nanos() as u64) + cpu.saturating_sub(self.cpu_ns);
         if used > watched.budget_ns.load(Ordering::Relaxed) && !self.asked {
             self.asked = true;
-            slot.stop_asked_ns.store(now.max(1), Ordering::Release);
             let handles = watched.handles.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(handle) = handles.get(&instance) {
+            // It may have ended on its own meanwhile.
+            let same = slot.turn_began_ns.load(Ordering::Relaxed) == began
+                && slot.instance.load(Ordering::Acquire) == instance;
+            if let Some(handle) = handles.get(&instance).filter(|_| same) {
+                slot.stop_asked_ns.store(now.max(1), Ordering::Release);
                 handle.terminate_execution();
             }
         }

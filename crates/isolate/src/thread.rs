@@ -234,6 +234,8 @@ impl Thread {
         state.now_ms.set(self.unix_ms);
         self.setup.watched.budget_ns.store(state.cpu.budget_ns(), Ordering::Relaxed);
         slot.turn_began_ns.store(began, Ordering::Relaxed);
+        // What was asked of an earlier turn in its last moment does not concern this one.
+        slot.stop_asked_ns.store(0, Ordering::Relaxed);
         slot.instance.store(id, Ordering::Release);
 
         run(instance);
