@@ -79,8 +79,11 @@ fn wasm_memory_kept_between_requests() {
         new Uint8Array(memory.buffer).fill(1);\n\
         (globalThis.kept ??= []).push(memory);\n\
         return new Response('kept');";
-    let scene =
-        Scene::with_modules(&[Module::main(&handler("", attack))], limits(), "memory_budget_mb = 200\nhost_memory_mb = 512\n");
+    let scene = Scene::with_modules(
+        &[Module::main(&handler("", attack))],
+        limits(),
+        "memory_budget_mb = 200\nhost_memory_mb = 512\n",
+    );
     for _ in 0..30 {
         let answer = scene.attack();
         assert!([200, 503].contains(&answer.status), "{answer:?}");
@@ -96,8 +99,11 @@ fn wasm_memory_kept_between_requests() {
 #[test]
 fn answers_that_nobody_reads() {
     let attack = "return new Response(new Uint8Array(24 << 20));";
-    let scene =
-        Scene::with_modules(&[Module::main(&handler("", attack))], limits(), "memory_budget_mb = 200\nhost_memory_mb = 512\n");
+    let scene = Scene::with_modules(
+        &[Module::main(&handler("", attack))],
+        limits(),
+        "memory_budget_mb = 200\nhost_memory_mb = 512\n",
+    );
     let readers: Vec<_> = (0..40).map(|_| scene.selvedge.begin(OFFENDER, "/")).collect();
     let answer = Answer::read(scene.selvedge.begin(OFFENDER, "/fine"));
     assert!([200, 503].contains(&answer.status), "{answer:?}");
