@@ -123,6 +123,19 @@ impl LocalEngine {
                 Some(Err(broken)) => broken,
                 None => Broken::Reset(ResetCode::Timeout, String::new()),
             };
+            // A host that says so has taken the instance down; nobody is to wait for its own word on it.
+            if let Broken::Reset(code, _) = &broken
+                && matches!(
+                    code,
+                    ResetCode::CpuExceeded
+                        | ResetCode::MemoryExceeded
+                        | ResetCode::Bystander
+                        | ResetCode::UnknownInstance
+                )
+                && !route.instance.gone.load(Ordering::SeqCst)
+            {
+                load::unload(self, &route.instance);
+            }
             let blameless = matches!(
                 &broken,
                 Broken::HostLost(None) | Broken::Reset(ResetCode::Bystander | ResetCode::UnknownInstance, _)

@@ -150,7 +150,15 @@ impl Session {
         let mut first = true;
         loop {
             let started = Instant::now();
-            match self.deploy(&mut sources) {
+            let deployed = self.deploy(&mut sources);
+            // Before anything is said: whoever reads it may write at once.
+            // Directories rather than files: editors replace files, and a watch on the old one would hear nothing.
+            for dir in sources.iter().filter_map(|source: &PathBuf| source.parent()) {
+                if watched.insert(dir.to_path_buf()) {
+                    watcher.watch(dir, RecursiveMode::NonRecursive).map_err(watching)?;
+                }
+            }
+            match deployed {
                 Ok(answer) => {
                     self.say_ready(first, started.elapsed(), &answer);
                     if std::mem::take(&mut first) {
@@ -162,12 +170,6 @@ impl Session {
                     let what =
                         if first { "waiting for a change" } else { "the version before goes on answering" };
                     anstream::eprintln!("{DIM}{what}{DIM:#}\n");
-                }
-            }
-            // Directories rather than files: editors replace files, and a watch on the old one would hear nothing.
-            for dir in sources.iter().filter_map(|source: &PathBuf| source.parent()) {
-                if watched.insert(dir.to_path_buf()) {
-                    watcher.watch(dir, RecursiveMode::NonRecursive).map_err(watching)?;
                 }
             }
             wait_for_change(&changes, &sources);
