@@ -29,6 +29,8 @@ use crate::stream::Role;
 const TICK_NS: u64 = 50_000_000;
 /// How long an isolate is idle before its garbage is collected, nanoseconds.
 const REST_NS: u64 = 3_000_000_000;
+/// How long garbage of idle isolates is collected at a time, nanoseconds.
+const TRIM_NS: u64 = 4_000_000;
 /// A turn longer than this is charged by the CPU clock instead of the wall clock, nanoseconds.
 const LONG_TURN_NS: u64 = 1_000_000;
 /// The event loop's own descriptor among the connections' indices.
@@ -421,25 +423,32 @@ impl Thread {
             }
             self.check_memory(id);
         }
-        self.trim_one();
+        self.trim();
     }
 
-    /// Collects the garbage of one isolate that has been idle for a while; one a tick, so that nobody waits long.
-    fn trim_one(&mut self) {
-        let Some((since, id)) = self.resting.front().copied() else { return };
+    /// Collects the garbage of isolates that have been idle for a while; a little at a time, so that nobody
+    /// waits long.
+    fn trim(&mut self) {
+        while monotonic_ns() < self.round_ns + TRIM_NS && self.trim_one() {}
+    }
+
+    /// Looks at the isolate that has rested longest. False when there is none, or it has not rested long enough.
+    fn trim_one(&mut self) -> bool {
+        let Some((since, id)) = self.resting.front().copied() else { return false };
         if self.round_ns < since + REST_NS {
-            return;
+            return false;
         }
         self.resting.pop_front();
         self.enter(id);
-        let Some(instance) = self.instances.get_mut(&id) else { return };
+        let Some(instance) = self.instances.get_mut(&id) else { return true };
         let last_turn = instance.state().now_ns.get();
         if self.round_ns < last_turn + REST_NS {
             self.resting.push_back((last_turn, id));
-            return;
+        } else {
+            instance.resting = false;
+            instance.trim();
         }
-        instance.resting = false;
-        instance.trim();
+        true
     }
 
     /// Heap and buffers together; each alone is limited by V8 and the allocator.
