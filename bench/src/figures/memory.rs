@@ -33,8 +33,8 @@ pub(super) fn measure(bench: &Bench) -> Result<Figure> {
             }
         }
         loaded = step;
-        // What loading left behind is collected within a second or two.
-        std::thread::sleep(std::time::Duration::from_secs(3));
+        // What loading left behind is collected once the isolates have been idle for a few seconds.
+        std::thread::sleep(std::time::Duration::from_secs(8));
         let isolates = selvedge.api().metric("selvedge_isolates")?;
         let hosts = selvedge.hosts()?;
         let now = process::memory(&hosts);
