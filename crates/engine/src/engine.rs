@@ -1,6 +1,6 @@
 //! The engine's owner and the handle that other threads use.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -236,10 +236,5 @@ impl EngineHandle {
             memory_budget_bytes: self.shared.config.memory_budget_mb << 20,
             hosts,
         }
-    }
-
-    /// Requests that had to be repeated on another sandbox, since the start.
-    pub fn retries(&self) -> u64 {
-        self.shared.counters.retries.load(Ordering::Relaxed)
     }
 }

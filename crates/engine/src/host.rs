@@ -173,7 +173,7 @@ impl Host {
             Err(_) => return Err("the engine is stopping".into()),
         };
         if bytes.is_empty() {
-            return Err("it ended before it was ready; its own message stands above".into());
+            return Err("it ended before it was ready; the log says what it said itself".into());
         }
         let hello = decode(&bytes).map_err(|error| error.to_string())?;
         let (frame, _) = hello.ok_or("its greeting was cut off")?;

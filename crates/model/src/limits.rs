@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Heap plus array buffers of one isolate, MiB.
+    /// V8's heap of one isolate, MiB. Array buffers are counted by themselves up to the same, and both together up
+    /// to an eighth more. WebAssembly memory is not counted.
     pub memory_mb: u32,
     /// From the request's arrival at the isolate until its response and `waitUntil` work end, milliseconds.
     pub wall_ms: u32,

@@ -325,7 +325,7 @@ fn a_taken_port_is_explained() {
         let data = tempfile::tempdir().unwrap();
         let mut command = common::selvedge();
         let other = if option == "--http" { "--admin=127.0.0.1:0" } else { "--http=127.0.0.1:0" };
-        command.args(["up", "--access-log=off", "--allow-unconfined", other, option, &address, "--data"]);
+        command.args(["up", "--access-log=off", other, option, &address, "--data"]);
         let output = command.arg(data.path()).output().unwrap();
         assert_eq!(output.status.code(), Some(1));
         let shown = String::from_utf8_lossy(&output.stderr);

@@ -46,8 +46,7 @@ fn dev_reloads_and_survives_mistakes() {
     let file = dir.path().join("w.ts");
     let code = |text: &str| format!("export default {{ fetch() {{ return new Response('{text}') }} }}");
     fs::write(&file, code("one")).unwrap();
-    let mut dev =
-        Ongoing::start(selvedge().args(["dev", "--json", "--port=0", "--allow-unconfined"]).arg(&file));
+    let mut dev = Ongoing::start(selvedge().args(["dev", "--json", "--port=0"]).arg(&file));
     let url = dev.document()["url"].as_str().unwrap().to_owned();
     let port = url.rsplit(':').next().unwrap().to_owned();
     let agent: ureq::Agent = ureq::Agent::config_builder().proxy(None).build().into();

@@ -161,14 +161,7 @@ impl Drop for Selvedge {
 /// `selvedge up` on free ports. Confined where the machine allows; tests run on others, too.
 pub fn up(data: &Path) -> Command {
     let mut command = selvedge();
-    let fixed = [
-        "up",
-        "--json",
-        "--http=127.0.0.1:0",
-        "--admin=127.0.0.1:0",
-        "--access-log=off",
-        "--allow-unconfined",
-    ];
+    let fixed = ["up", "--json", "--http=127.0.0.1:0", "--admin=127.0.0.1:0", "--access-log=off"];
     command.args(fixed).arg("--data").arg(data);
     let settings = data.join(SETTINGS);
     if settings.exists() {
