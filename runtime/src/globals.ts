@@ -26,6 +26,7 @@ import { describeInterfaces } from "./console/interfaces.ts";
 import { installCrypto } from "./crypto.ts";
 import { installNavigator } from "./navigator.ts";
 import { structuredClone } from "./structured-clone.ts";
+import { builtin } from "./worker/builtins.ts";
 import { aborted, dispatchFetch, dispatchScheduled } from "./worker/dispatch.ts";
 import { ExecutionContext, ScheduledController } from "./worker/context.ts";
 import { init } from "./worker/init.ts";
@@ -110,6 +111,7 @@ export function deliverEntry(): void {
       installTemporal();
       return init(namespace, env, workerName);
     },
+    builtin,
     fetch: dispatchFetch,
     scheduled: dispatchScheduled,
     timer: timerDue,

@@ -33,6 +33,7 @@ export const {
   urlSet,
   structuredClone,
   detach,
+  part,
   currentRequest,
   setCurrentRequest,
 } = ops;

@@ -128,6 +128,9 @@ export interface Ops {
   /** Detaches the buffer behind a view. */
   detach(view: ArrayBufferView): void;
 
+  /** Runs a part (see `internal/parts.ts`) with the core's modules; returns what it exports. */
+  part(name: string, core: object): object;
+
   /** Key of the request or schedule on whose behalf JavaScript runs, 0 when none. */
   currentRequest(): Key;
   /** What follows in this turn runs on behalf of that request. */
@@ -148,6 +151,11 @@ export interface Entry {
    * whose message begins with "no_default_export:" or "no_handler:".
    */
   init(namespace: object, env: string, workerName: string): string;
+  /**
+   * The exports of a module that is not among the deployed ones, such as `cloudflare:workers`; undefined when there
+   * is none of this name. May throw an `Error` whose message begins with "unknown_import:".
+   */
+  builtin(specifier: string): object | undefined;
   /** An HTTP request arrived. */
   fetch(key: Key, method: string, url: string, head: Head, hasBody: boolean): void;
   /** A schedule is due; `time` in Unix milliseconds. */

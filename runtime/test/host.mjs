@@ -8,17 +8,21 @@ import { deserialize, serialize } from "node:v8";
 import vm from "node:vm";
 import { fileURLToPath } from "node:url";
 
-let source;
+let scripts;
 
-/** The bundle's text, built once per test process. */
+/** The core's text and the parts', built once per test process. */
 export function bundle() {
-  if (source === undefined) {
+  if (scripts === undefined) {
     const out = mkdtempSync(join(tmpdir(), "selvedge-runtime-"));
     const cwd = fileURLToPath(new URL("..", import.meta.url));
     execFileSync(process.execPath, ["build.mjs"], { cwd, env: { ...process.env, OUT_DIR: out } });
-    source = readFileSync(join(out, "runtime.js"), "utf8");
+    const pack = readFileSync(join(out, "runtime.pack"));
+    let at = 0;
+    const field = () => pack.toString("utf8", at + 4, (at += 4 + pack.readUInt32LE(at)));
+    scripts = {};
+    while (at < pack.length) scripts[field()] = field();
   }
-  return source;
+  return scripts;
 }
 
 /** A head string from pairs. */
@@ -217,13 +221,14 @@ export class Host {
         }
       },
       detach: (view) => structuredClone(view.buffer, { transfer: [view.buffer] }),
+      part: (name, core) => vm.runInContext(bundle()[name], host.context, { filename: `selvedge:runtime/${name}` })(core),
       currentRequest: () => host.current,
       setCurrentRequest: (key) => {
         host.current = key;
       },
     };
     this.context.__ops = ops;
-    vm.runInContext(bundle(), this.context, { filename: "selvedge:runtime" });
+    vm.runInContext(bundle().runtime, this.context, { filename: "selvedge:runtime" });
     this.entry = this.context.__selvedge;
     inContext("delete globalThis.__selvedge");
   }

@@ -46,7 +46,7 @@ fn runtime(workspace: &Workspace) -> Result<()> {
         &workspace.stamps(),
         "runtime bundle",
         Inputs::new("").tree(&dir)?,
-        &workspace.runtime_js(),
+        &workspace.runtime_pack(),
         || quiet(Command::new("npm").args(["run", "--silent", "build"]).current_dir(&dir)).map(drop),
     )
 }
@@ -84,7 +84,7 @@ fn link(from: &Path, to: &Path) -> Result<()> {
 fn snapshot(workspace: &Workspace) -> Result<()> {
     let libexec = workspace.libexec();
     let output = libexec.join("runtime.snapshot");
-    let (preload, runtime) = (libexec.join("libisolate.so"), workspace.runtime_js());
+    let (preload, runtime) = (libexec.join("libisolate.so"), workspace.runtime_pack());
     let inputs = Inputs::new("")
         .file(&preload)?
         .file(&runtime)?

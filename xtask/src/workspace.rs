@@ -33,8 +33,8 @@ impl Workspace {
     }
 
     /// The bundled JavaScript of the worker runtime.
-    pub(crate) fn runtime_js(&self) -> PathBuf {
-        self.target().join("runtime/runtime.js")
+    pub(crate) fn runtime_pack(&self) -> PathBuf {
+        self.target().join("runtime/runtime.pack")
     }
 
     /// The helper files that the `selvedge` executable finds beside itself.

@@ -13,7 +13,7 @@ use selvedge_wire::{Kind, frame};
 use crate::connection::Outbox;
 use crate::limits::{Buffers, CpuAccount, fatal_out_of_memory, near_heap_limit};
 use crate::modules::{self, Failure, Modules};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{RUNTIME, Snapshot};
 use crate::stream::{Role, Stream, Streams};
 
 /// Largest head that a worker may answer with, bytes.
@@ -26,6 +26,8 @@ pub const TIMERS_MAX: usize = 10_000;
 pub struct State {
     pub instance: u32,
     pub name: String,
+    /// Where parts of the runtime come from.
+    pub snapshot: Snapshot,
     pub streams: RefCell<Streams>,
     /// The incoming stream on whose behalf JavaScript runs now; 0 when none.
     pub current: Cell<u32>,
@@ -53,13 +55,14 @@ pub struct State {
     pub cpu: CpuAccount,
     pub buffers: Arc<Buffers>,
     pub modules: RefCell<Modules>,
-    rejections: RefCell<Option<Rejections>>,
+    callbacks: RefCell<Option<Callbacks>>,
 }
 
 /// Entry points that are called from within JavaScript rather than between turns.
-struct Rejections {
+struct Callbacks {
     unhandled: v8::Global<v8::Function>,
     handled: v8::Global<v8::Function>,
+    builtin: v8::Global<v8::Function>,
 }
 
 /// A timer that JavaScript started.
@@ -88,7 +91,7 @@ impl State {
     pub fn log(&self, level: u8, exception: bool, text: &str, stack: &str) {
         let (outbox, stream) = self.outbox();
         // The runtime's own frames say nothing to the worker's developer.
-        let stack: Vec<&str> = stack.lines().filter(|line| !line.contains("selvedge:runtime")).collect();
+        let stack: Vec<&str> = stack.lines().filter(|line| !line.contains(RUNTIME)).collect();
         let stack = &stack.join("\n");
         if outbox.backlog() < crate::connection::LOG_BACKLOG_MAX {
             let log = Log { instance: self.instance, level, exception, message: text, stack };
@@ -99,6 +102,11 @@ impl State {
     /// Whether a body of so many bytes would take the worker beyond its memory limit, were it to wait for credit.
     pub fn body_too_large(&self, len: usize) -> bool {
         self.backlog.get().saturating_add(len) > self.buffers.limit()
+    }
+
+    /// The function that gives modules of the runtime's own.
+    pub fn builtin<'s>(&self, scope: &mut v8::PinScope<'s, '_>) -> Option<v8::Local<'s, v8::Function>> {
+        self.callbacks.borrow().as_ref().map(|callbacks| v8::Local::new(scope, &callbacks.builtin))
     }
 
     /// Removes a stream if nothing can happen on it any more.
@@ -171,6 +179,7 @@ impl Instance {
         let state = Box::new(State {
             instance: load.instance,
             name: load.name.into(),
+            snapshot: *snapshot,
             streams: RefCell::default(),
             current: Cell::new(0),
             now_ms: Cell::new(0.0),
@@ -189,7 +198,7 @@ impl Instance {
             cpu: CpuAccount::new(load.cpu_ms, load.cpu_burst_ms),
             buffers,
             modules: RefCell::default(),
-            rejections: RefCell::default(),
+            callbacks: RefCell::default(),
         });
         let pointer = &raw const *state as *mut c_void;
         isolate.set_data(0, pointer);
@@ -500,7 +509,7 @@ impl Drop for Instance {
         // V8 insists that an isolate is current when it is disposed of; dropping the field exits it.
         self.enter();
         self.state.modules.take();
-        self.state.rejections.take();
+        self.state.callbacks.take();
     }
 }
 
@@ -524,9 +533,11 @@ impl Entry {
                 .unwrap_or_else(|_| panic!("the runtime lacks the entry point {name}"));
             v8::Global::new(scope, function)
         };
-        let rejections =
-            Rejections { unhandled: take("unhandledRejection"), handled: take("rejectionHandled") };
-        *state.rejections.borrow_mut() = Some(rejections);
+        *state.callbacks.borrow_mut() = Some(Callbacks {
+            unhandled: take("unhandledRejection"),
+            handled: take("rejectionHandled"),
+            builtin: take("builtin"),
+        });
         Self {
             start: take("start"),
             fetch: take("fetch"),
@@ -560,7 +571,7 @@ extern "C" fn promise_rejected(message: v8::PromiseRejectMessage<'_>) {
     v8::callback_scope!(unsafe scope, &message);
     let state = State::of(scope);
     let (function, reason) = {
-        let rejections = state.rejections.borrow();
+        let rejections = state.callbacks.borrow();
         let Some(rejections) = rejections.as_ref() else { return };
         match message.get_event() {
             v8::PromiseRejectEvent::PromiseRejectWithNoHandler => {

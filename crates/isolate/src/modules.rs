@@ -316,25 +316,52 @@ fn data_value<'s>(
     }
 }
 
+/// What was kept for a synthetic module to export.
+fn kept_value<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    module: v8::Local<'s, v8::Module>,
+) -> Option<v8::Local<'s, v8::Value>> {
+    let hash = module.get_identity_hash();
+    let modules = State::of(scope).modules.borrow();
+    let name = modules.compiled.iter().find(|(_, candidate)| {
+        let candidate = v8::Local::new(scope, *candidate);
+        candidate.get_identity_hash() == hash && candidate == module
+    });
+    let value = name.and_then(|(name, _)| modules.values.get(name))?;
+    Some(v8::Local::new(scope, value))
+}
+
 /// Gives a module that is not JavaScript its default export.
 fn export_data<'s>(
     context: v8::Local<'s, v8::Context>,
     module: v8::Local<'s, v8::Module>,
 ) -> Option<v8::Local<'s, v8::Value>> {
     v8::callback_scope!(unsafe scope, context);
-    let state = State::of(scope);
-    let hash = module.get_identity_hash();
-    let value = {
-        let modules = state.modules.borrow();
-        let name = modules.compiled.iter().find(|(_, candidate)| {
-            let candidate = v8::Local::new(scope, *candidate);
-            candidate.get_identity_hash() == hash && candidate == module
-        });
-        let value = name.and_then(|(name, _)| modules.values.get(name))?;
-        v8::Local::new(scope, value)
-    };
+    let value = kept_value(scope, module)?;
     let default = v8::String::new(scope, "default")?;
     module.set_synthetic_module_export(scope, default, value)?;
+    evaluated_at_once(scope)
+}
+
+/// Gives a module of the runtime's own its exports.
+fn export_builtin<'s>(
+    context: v8::Local<'s, v8::Context>,
+    module: v8::Local<'s, v8::Module>,
+) -> Option<v8::Local<'s, v8::Value>> {
+    v8::callback_scope!(unsafe scope, context);
+    let exports = kept_value(scope, module)?.to_object(scope)?;
+    let keys = exports.get_own_property_names(scope, v8::GetPropertyNamesArgs::default())?;
+    for index in 0..keys.length() {
+        if let Ok(key) = v8::Local::<v8::String>::try_from(keys.get_index(scope, index)?) {
+            let value = exports.get(scope, key.into())?;
+            module.set_synthetic_module_export(scope, key, value)?;
+        }
+    }
+    evaluated_at_once(scope)
+}
+
+/// The promise that V8 wants of a synthetic module's evaluation.
+fn evaluated_at_once<'s>(scope: &mut v8::PinScope<'s, '_>) -> Option<v8::Local<'s, v8::Value>> {
     let resolver = v8::PromiseResolver::new(scope)?;
     let undefined = v8::undefined(scope).into();
     resolver.resolve(scope, undefined);
@@ -376,14 +403,43 @@ fn find<'s>(
     };
     match importable {
         Some(name) => compile(scope, state, &name),
-        None => {
-            let hint = match specifier.split_once(':') {
-                Some(("node" | "cloudflare", _)) => "is not provided by this runtime",
-                _ => "is not among the deployed modules",
-            };
-            throw(scope, &format!("unknown_import: {specifier:?}, imported by {from:?}, {hint}"))
+        None => match builtin(scope, state, specifier)? {
+            Some(module) => Some(module),
+            None => {
+                let hint = match specifier.split_once(':') {
+                    Some(("node" | "cloudflare", _)) => "is not provided by this runtime",
+                    _ => "is not among the deployed modules",
+                };
+                throw(scope, &format!("unknown_import: {specifier:?}, imported by {from:?}, {hint}"))
+            }
+        },
+    }
+}
+
+/// A module of the runtime's own. `None` with an exception pending when it could not be made.
+fn builtin<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    state: &State,
+    specifier: &str,
+) -> Option<Option<v8::Local<'s, v8::Module>>> {
+    let Some(function) = state.builtin(scope) else { return Some(None) };
+    let name = v8::String::new(scope, specifier)?;
+    let undefined = v8::undefined(scope).into();
+    let exports = function.call(scope, undefined, &[name.into()])?;
+    let Some(exports) = exports.to_object(scope).filter(|_| exports.is_object()) else { return Some(None) };
+    let keys = exports.get_own_property_names(scope, v8::GetPropertyNamesArgs::default())?;
+    let mut names = Vec::new();
+    for index in 0..keys.length() {
+        if let Ok(key) = v8::Local::<v8::String>::try_from(keys.get_index(scope, index)?) {
+            names.push(key);
         }
     }
+    let module = v8::Module::create_synthetic_module(scope, name, &names, export_builtin);
+    let mut modules = state.modules.borrow_mut();
+    let exports: v8::Local<'_, v8::Value> = exports.into();
+    modules.values.insert(specifier.into(), v8::Global::new(scope, exports));
+    modules.compiled.insert(specifier.into(), v8::Global::new(scope, module));
+    Some(Some(module))
 }
 
 /// `specifier` relative to the module `from`, without `.` and `..`.

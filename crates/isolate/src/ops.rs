@@ -3,6 +3,7 @@
 
 mod body;
 mod clock;
+mod part;
 mod respond;
 mod text;
 mod url;
@@ -14,8 +15,8 @@ use crate::instance::State;
 type Callback = v8::FunctionCallback;
 
 /// Every op by name. The order is part of the snapshot: a snapshot is good for the build that made it.
-fn table() -> [(&'static str, Callback); 28] {
-    [
+fn table() -> Vec<(&'static str, Callback)> {
+    vec![
         ("respond", respond::respond.map_fn_to()),
         ("respondStream", respond::respond_stream.map_fn_to()),
         ("requestDone", respond::request_done.map_fn_to()),
@@ -41,6 +42,7 @@ fn table() -> [(&'static str, Callback); 28] {
         ("urlSet", url::set.map_fn_to()),
         ("utf8Length", text::utf8_length.map_fn_to()),
         ("decodeLatin1", text::decode_latin1.map_fn_to()),
+        ("part", part::part.map_fn_to()),
         ("currentRequest", clock::current_request.map_fn_to()),
         ("setCurrentRequest", clock::set_current_request.map_fn_to()),
         ("detach", body::detach.map_fn_to()),

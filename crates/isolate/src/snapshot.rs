@@ -1,49 +1,128 @@
-//! The startup snapshot: a heap in which the runtime's JavaScript has already run.
+//! The startup snapshot: a heap in which the core of the runtime's JavaScript has already run, and the texts it came
+//! from. Isolates refer to the mapped texts instead of holding copies.
+//!
+//! The file: the heap as V8 wrote it, the pack (see `runtime/build.mjs`), and the heap's length as `u64`.
 
 use std::borrow::Cow;
+use std::sync::OnceLock;
 
 use crate::ops;
 
+/// Name under which the core's functions appear in stack traces; parts append theirs to it.
+pub const RUNTIME: &str = "selvedge:runtime";
+
 /// A snapshot that lives as long as the process.
 #[derive(Clone, Copy)]
-pub struct Snapshot(&'static [u8]);
+pub struct Snapshot {
+    heap: &'static [u8],
+    pack: &'static Pack,
+}
 
 impl Snapshot {
-    pub fn new(bytes: &'static [u8]) -> Self {
-        Self(bytes)
+    pub fn new(file: &'static [u8]) -> Result<Self, String> {
+        let split = || {
+            let (rest, length) = file.split_last_chunk()?;
+            rest.split_at_checked(u64::from_le_bytes(*length) as usize)
+        };
+        let (heap, pack) = split().ok_or("the snapshot is cut off")?;
+        Ok(Self { heap, pack: Pack::decode(pack)? })
     }
 
     /// Parameters for an isolate that begins with the snapshot.
     pub fn params(&self) -> v8::CreateParams {
         v8::CreateParams::default()
-            .snapshot_blob(v8::StartupData::from(Cow::Borrowed(self.0)))
-            .external_references(Cow::Owned(ops::references()))
+            .snapshot_blob(v8::StartupData::from(Cow::Borrowed(self.heap)))
+            .external_references(Cow::Owned(references(self.pack)))
             .allow_atomics_wait(false)
+    }
+
+    /// The part of this name.
+    pub fn part(&self, name: &str) -> Option<&'static Text> {
+        self.pack.parts.iter().find(|part| part.name == name)
     }
 }
 
-/// Runs the runtime's JavaScript in a fresh context and returns the heap that results.
-pub fn make(runtime: &str) -> Result<Vec<u8>, String> {
-    let mut isolate = v8::Isolate::snapshot_creator(Some(Cow::Owned(ops::references())), None);
+/// The runtime's JavaScript.
+struct Pack {
+    core: Text,
+    parts: Vec<Text>,
+}
+
+/// One script, mapped for the life of the process.
+pub struct Text {
+    pub name: &'static str,
+    text: v8::OneByteConst,
+    /// Its compiled code, from the first isolate that ran it.
+    pub code: OnceLock<Vec<u8>>,
+}
+
+impl Text {
+    /// The text as a string that takes no room in the isolate's heap.
+    pub fn string<'s>(&'static self, scope: &mut v8::PinScope<'s, '_>) -> Option<v8::Local<'s, v8::String>> {
+        v8::String::new_from_onebyte_const(scope, &self.text)
+    }
+}
+
+impl Pack {
+    fn decode(mut bytes: &'static [u8]) -> Result<&'static Self, String> {
+        let mut field = || {
+            let (length, rest) = bytes.split_first_chunk::<4>()?;
+            let (field, rest) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
+            bytes = rest;
+            Some(field)
+        };
+        let mut texts = Vec::new();
+        while let (Some(name), Some(text)) = (field(), field()) {
+            let name = std::str::from_utf8(name).map_err(|_| "a part's name is no text")?;
+            if !text.is_ascii() {
+                return Err(format!("the script {name} is not ASCII"));
+            }
+            let text = v8::String::create_external_onebyte_const(text);
+            texts.push(Text { name, text, code: OnceLock::new() });
+        }
+        if texts.is_empty() {
+            return Err("the runtime is missing".into());
+        }
+        let core = texts.remove(0);
+        Ok(Box::leak(Box::new(Self { core, parts: texts })))
+    }
+}
+
+/// What the snapshot refers to outside of its heap, in this order.
+fn references(pack: &'static Pack) -> Vec<v8::ExternalReference> {
+    let mut references = ops::references();
+    references.push(v8::ExternalReference { pointer: (&raw const pack.core.text).cast_mut().cast() });
+    references
+}
+
+/// Runs the core in a fresh context and returns the file described above.
+pub fn make(pack: Vec<u8>) -> Result<Vec<u8>, String> {
+    let bytes: &'static [u8] = pack.leak();
+    let pack = Pack::decode(bytes)?;
+    let mut isolate = v8::Isolate::snapshot_creator(Some(Cow::Owned(references(pack))), None);
     let result = {
         v8::scope!(let scope, &mut isolate);
         let context = v8::Context::new(scope, Default::default());
         let scope = &mut v8::ContextScope::new(scope, context);
         ops::install(scope, context);
-        let result = run(scope, runtime);
+        let result = run(scope, &pack.core);
         scope.set_default_context(context);
         result
     };
     // The creator must be asked for its blob even when it is of no use.
     let blob = isolate.create_blob(v8::FunctionCodeHandling::Clear);
     result?;
-    blob.map(|blob| blob.to_vec()).ok_or_else(|| "V8 made no snapshot".into())
+    let mut file = blob.ok_or("V8 made no snapshot")?.to_vec();
+    let length = file.len() as u64;
+    file.extend_from_slice(bytes);
+    file.extend_from_slice(&length.to_le_bytes());
+    Ok(file)
 }
 
-fn run(scope: &mut v8::PinScope<'_, '_>, source: &str) -> Result<(), String> {
+fn run(scope: &mut v8::PinScope<'_, '_>, core: &'static Text) -> Result<(), String> {
     v8::tc_scope!(let scope, scope);
-    let source = v8::String::new(scope, source).ok_or("the runtime is too large")?;
-    let name = v8::String::new(scope, "selvedge:runtime").expect("short string").into();
+    let source = core.string(scope).ok_or("the runtime is too large")?;
+    let name = v8::String::new(scope, RUNTIME).expect("short string").into();
     let origin = v8::ScriptOrigin::new(scope, name, 0, 0, false, -1, None, false, false, false, None);
     let script = v8::Script::compile(scope, source, Some(&origin));
     if script.and_then(|script| script.run(scope)).is_some() {

@@ -1,7 +1,7 @@
 //! From `main` to the sealed process, then the control loop and the watchdog.
 //!
 //! ```text
-//! carrier --selvedge-make-snapshot RUNTIME.JS OUT        makes the startup snapshot (a build step)
+//! carrier --selvedge-make-snapshot RUNTIME.PACK OUT      makes the startup snapshot (a build step)
 //! carrier --selvedge-host SNAPSHOT THREADS STRICT        the host: control socket on fd 3, status page on fd 4
 //! ```
 //!
@@ -49,7 +49,7 @@ const V8_FLAGS: &str = concat!(
 pub fn main(arguments: Vec<String>) -> i32 {
     let words: Vec<&str> = arguments.iter().skip(1).map(String::as_str).collect();
     let result = match words[..] {
-        ["--selvedge-make-snapshot", runtime, out] => make_snapshot(runtime, out),
+        ["--selvedge-make-snapshot", pack, out] => make_snapshot(pack, out),
         ["--selvedge-host", snapshot, threads, strict] => host(snapshot, threads, strict == "1"),
         _ => Err("this is Selvedge's isolate host; `selvedge up` starts it".into()),
     };
@@ -62,11 +62,10 @@ pub fn main(arguments: Vec<String>) -> i32 {
     }
 }
 
-fn make_snapshot(runtime: &str, out: &str) -> Result<(), String> {
+fn make_snapshot(pack: &str, out: &str) -> Result<(), String> {
     start_v8();
-    let source = std::fs::read_to_string(runtime).map_err(|error| format!("read {runtime}: {error}"))?;
-    let blob = snapshot::make(&source)?;
-    std::fs::write(out, blob).map_err(|error| format!("write {out}: {error}"))
+    let bytes = std::fs::read(pack).map_err(|error| format!("read {pack}: {error}"))?;
+    std::fs::write(out, snapshot::make(bytes)?).map_err(|error| format!("write {out}: {error}"))
 }
 
 fn start_v8() -> v8::SharedRef<v8::Platform> {
@@ -92,7 +91,7 @@ fn host(snapshot: &str, threads: &str, strict: bool) -> Result<(), String> {
     let (control, page) = unsafe { (OwnedFd::from_raw_fd(3), OwnedFd::from_raw_fd(4)) };
     let page: &'static MappedPage =
         Box::leak(Box::new(MappedPage::map(page).map_err(|error| format!("map status page: {error}"))?));
-    let snapshot = Snapshot::new(map_file(snapshot)?);
+    let snapshot = Snapshot::new(map_file(snapshot)?)?;
 
     let mut in_force = match selvedge_confine::enter(&selvedge_confine::Plan::default()) {
         Ok(in_force) => in_force,

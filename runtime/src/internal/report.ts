@@ -8,7 +8,7 @@ import {
 import * as ops from "../host.ts";
 
 /** The name under which the host runs the bundle. */
-const RUNTIME = "selvedge:runtime:";
+const RUNTIME = "selvedge:runtime";
 
 /** An error's first line and its stack, whatever was thrown. Never throws. */
 export function describe(error: unknown): { message: string; stack: string } {

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use selvedge_model::Diagnostic;
+use selvedge_model::builtin::is_provided;
 use serde_json::Value;
 
 use super::Project;
@@ -168,7 +169,7 @@ fn absent_modules(meta: &Value, root: &Path) -> Vec<Diagnostic> {
     for (file, input) in meta["inputs"].as_object().into_iter().flatten() {
         for import in input["imports"].as_array().into_iter().flatten() {
             let Some(path) = import["path"].as_str().filter(|_| import["external"] == true) else { continue };
-            if ABSENT_SCHEMES.iter().any(|scheme| path.starts_with(scheme)) {
+            if ABSENT_SCHEMES.iter().any(|scheme| path.starts_with(scheme)) && !is_provided(path) {
                 found.push(absent(root, file, path));
             }
         }
