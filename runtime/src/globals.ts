@@ -1,6 +1,7 @@
 /** What a worker finds in its global object. */
 import { expose, exposeFunction, requireArguments } from "./internal/webidl.ts";
 import { ObjectDefineProperty, ObjectFreeze, PromisePrototypeThen, PromiseResolve } from "./internal/primordials.ts";
+import { exposeLazy } from "./internal/parts.ts";
 import { reportException } from "./internal/report.ts";
 import { AbortController, AbortSignal } from "./dom/abort.ts";
 import { CustomEvent, ErrorEvent, Event, EventTarget, PromiseRejectionEvent } from "./dom/event.ts";
@@ -98,6 +99,7 @@ export function installGlobals(): void {
   installCrypto();
   installNavigator();
   expose("console", createConsole());
+  exposeLazy("HTMLRewriter", "html-rewriter");
   describeInterfaces();
   ObjectDefineProperty(globalThis, "self", { value: globalThis, writable: true, enumerable: true, configurable: true });
   // `SharedArrayBuffer` and `Atomics` go when a context is made: V8 looks for them while it reads the snapshot.

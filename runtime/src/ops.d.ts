@@ -128,6 +128,28 @@ export interface Ops {
   /** Detaches the buffer behind a view. */
   detach(view: ArrayBufferView): void;
 
+  /**
+   * An HTML rewriter: a selector for each handler, and for each one letter: `e`lement, `c`omments, `t`ext; for the whole
+   * document `d`octype, `C`omments, `T`ext, `E`nd, with an empty selector. Ends with the current request. Throws a
+   * `TypeError` for a selector that cannot be used, an `Error` when there are too many rewriters.
+   */
+  htmlNew(selectors: string[], kinds: string, encoding: string): number;
+  /**
+   * Goes on with a chunk of the document or of content that was asked for, with its end (`null`), from a handler that is
+   * done (`true`) or threw (`false`). Tells why the rewriter stopped next: in the lower four bits 0 for more of the document, 1 at
+   * its end, 8 for content, 2 to 7 for a handler (element, end tag, comment, text, doctype, end); above them the number of the
+   * content or the handler. Throws a `TypeError` when the document cannot be rewritten.
+   */
+  htmlResume(rewriter: number, input: string | Uint8Array | null | boolean): number;
+  /** What was written since the last call, if anything. */
+  htmlOutput(rewriter: number): Uint8Array<ArrayBuffer> | undefined;
+  /** Nobody wants the rewriter any more. */
+  htmlEnd(rewriter: number): void;
+  /** Names the token at which the rewriter stands. */
+  htmlSerial(rewriter: number): number;
+  /** Works on that token, see `crates/isolate/src/ops/html.rs`. Throws a `TypeError` when the rewriter has gone on. */
+  htmlToken(rewriter: number, serial: number, operation: string, a: unknown, b: unknown): unknown;
+
   /** Runs a part (see `internal/parts.ts`) with the core's modules; returns what it exports. */
   part(name: string, core: object): object;
 

@@ -13,6 +13,7 @@ use selvedge_wire::{Kind, frame};
 use crate::connection::Outbox;
 use crate::limits::{Buffers, CpuAccount, fatal_out_of_memory, near_heap_limit};
 use crate::modules::{self, Failure, Modules};
+use crate::ops::html::Rewriters;
 use crate::snapshot::{RUNTIME, Snapshot};
 use crate::stream::{Role, Stream, Streams};
 
@@ -55,6 +56,7 @@ pub struct State {
     pub cpu: CpuAccount,
     pub buffers: Arc<Buffers>,
     pub modules: RefCell<Modules>,
+    pub rewriters: RefCell<Rewriters>,
     callbacks: RefCell<Option<Callbacks>>,
 }
 
@@ -198,6 +200,7 @@ impl Instance {
             cpu: CpuAccount::new(load.cpu_ms, load.cpu_burst_ms),
             buffers,
             modules: RefCell::default(),
+            rewriters: RefCell::default(),
             callbacks: RefCell::default(),
         });
         let pointer = &raw const *state as *mut c_void;
@@ -483,6 +486,7 @@ impl State {
         if !timers.is_empty() {
             timers.retain(|_, timer| timer.request != key);
         }
+        self.rewriters.borrow_mut().request_over(key);
         let mut streams = self.streams.borrow_mut();
         if streams.len() > 0 && self.subrequests_open.get() > 0 {
             for child in streams.keys(|stream| stream.role == Role::Outgoing(key)) {

@@ -9,7 +9,7 @@
 //! - [`instance`]: one loaded worker: its isolate, its context out of the snapshot, its entry points.
 //! - [`modules`]: compiling, linking and evaluating a worker's modules.
 //! - [`ops`]: what JavaScript may ask of the host. [`stream`]: the state behind a stream.
-//! - [`limits`]: CPU account, heap limit, array buffer allocator. [`snapshot`]: the startup snapshot.
+//! - [`html`]: rewriting HTML as it streams by. [`limits`]: CPU account, heap limit, array buffer allocator. [`snapshot`]: the startup snapshot.
 //!
 //! Nothing in here touches the file system or the network after [`start`] has sealed the process: what a worker
 //! asks of the outside travels to the engine.
@@ -19,6 +19,7 @@
 
 mod carrier;
 mod connection;
+mod html;
 mod instance;
 mod limits;
 mod modules;

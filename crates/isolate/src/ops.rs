@@ -3,6 +3,7 @@
 
 mod body;
 mod clock;
+pub mod html;
 mod part;
 mod respond;
 mod text;
@@ -42,6 +43,12 @@ fn table() -> Vec<(&'static str, Callback)> {
         ("urlSet", url::set.map_fn_to()),
         ("utf8Length", text::utf8_length.map_fn_to()),
         ("decodeLatin1", text::decode_latin1.map_fn_to()),
+        ("htmlNew", html::new.map_fn_to()),
+        ("htmlResume", html::resume.map_fn_to()),
+        ("htmlOutput", html::output.map_fn_to()),
+        ("htmlEnd", html::end.map_fn_to()),
+        ("htmlSerial", html::serial.map_fn_to()),
+        ("htmlToken", html::token.map_fn_to()),
         ("part", part::part.map_fn_to()),
         ("currentRequest", clock::current_request.map_fn_to()),
         ("setCurrentRequest", clock::set_current_request.map_fn_to()),

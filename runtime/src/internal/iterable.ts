@@ -1,13 +1,11 @@
 /** WebIDL's iterable declarations: entries, keys, values, forEach over a flat list of names and values. */
 import {
+  IteratorPrototype,
   ObjectCreate,
   ObjectDefineProperty,
-  ObjectGetPrototypeOf,
   ReflectApply,
 } from "./primordials.ts";
 import { requireArguments } from "./webidl.ts";
-
-const IteratorPrototype = ObjectGetPrototypeOf(ObjectGetPrototypeOf([][Symbol.iterator]())) as object;
 
 /** Adds the iteration methods to a prototype; `listOf` gives the current list and throws for a strange object. */
 export function defineIteration<T extends object, V>(

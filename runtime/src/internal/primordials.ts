@@ -51,6 +51,9 @@ export const ArrayPrototypeSort = uncurryThis(Array.prototype.sort);
 export const ArrayPrototypeSplice = uncurryThis(Array.prototype.splice);
 export const ArrayPrototypeIndexOf = uncurryThis(Array.prototype.indexOf);
 
+/** What iterators inherit `Symbol.iterator` from. */
+export const IteratorPrototype = ObjectGetPrototypeOf(ObjectGetPrototypeOf([][Symbol.iterator]())) as object;
+
 export const { fromCharCode: StringFromCharCode } = String;
 export const StringPrototypeCharCodeAt = uncurryThis(String.prototype.charCodeAt);
 export const StringPrototypeCodePointAt = uncurryThis(String.prototype.codePointAt);
