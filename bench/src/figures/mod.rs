@@ -1,11 +1,13 @@
 //! The figures that can be measured, a module for each.
 
 mod cold;
+mod contest;
 mod hello;
 mod memory;
 mod neighbour;
 mod ready;
 mod wire;
+mod work;
 mod zipf;
 
 use anyhow::Result;
@@ -19,6 +21,8 @@ use crate::report::Figure;
 pub(crate) enum Name {
     /// Hello world beside workerd, deno and node: CPU per request, latency, memory
     Hello,
+    /// JSON, streams, HTML, SHA-256, fetch and a router beside workerd and deno
+    Work,
     /// One request at a time, with and without an isolate
     Wire,
     /// First answer of workers that are deployed but not loaded
@@ -34,12 +38,21 @@ pub(crate) enum Name {
 }
 
 impl Name {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Hello, Self::Wire, Self::Cold, Self::Ready, Self::Memory, Self::Zipf, Self::Neighbour];
+    pub(crate) const ALL: [Self; 8] = [
+        Self::Hello,
+        Self::Work,
+        Self::Wire,
+        Self::Cold,
+        Self::Ready,
+        Self::Memory,
+        Self::Zipf,
+        Self::Neighbour,
+    ];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
             Self::Hello => "hello",
+            Self::Work => "work",
             Self::Wire => "wire",
             Self::Cold => "cold",
             Self::Ready => "ready",
@@ -54,6 +67,7 @@ impl Name {
         eprintln!("measuring {} …", self.title());
         match self {
             Self::Hello => hello::measure(bench),
+            Self::Work => work::measure(bench),
             Self::Wire => wire::measure(bench),
             Self::Cold => cold::measure(bench),
             Self::Ready => ready::measure(bench),

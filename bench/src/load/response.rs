@@ -21,6 +21,15 @@ pub(crate) struct Malformed;
 
 /// The response at the start of `bytes`, or `None` while it is not complete.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Response>, Malformed> {
+    parse_on(bytes, &mut 0)
+}
+
+/// The same for bytes that arrive bit by bit. `waiting_for` starts as 0 and is kept between the calls: how many
+/// bytes there must be for another look, so that a long response is not read again with every packet.
+pub(crate) fn parse_on(bytes: &[u8], waiting_for: &mut usize) -> Result<Option<Response>, Malformed> {
+    if bytes.len() < *waiting_for {
+        return Ok(None);
+    }
     let Some(head) = find(bytes, b"\r\n\r\n") else {
         return if bytes.len() > MAX_BYTES { Err(Malformed) } else { Ok(None) };
     };
@@ -43,18 +52,23 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Response>, Malformed> {
         }
     }
     let end = match length {
-        _ if chunked => chunks_end(bytes, body)?,
+        _ if chunked => chunks_end(bytes, body, waiting_for)?,
         Some(length) if length > MAX_BYTES => return Err(Malformed),
-        Some(length) => Some(body + length),
+        Some(length) => {
+            *waiting_for = body + length;
+            Some(body + length)
+        }
         None if status == 204 || status == 304 => Some(body),
         None => return Err(Malformed),
     };
     Ok(end.filter(|end| *end <= bytes.len()).map(|length| Response { status, body, length, keep }))
 }
 
-/// Where chunks that start at `at` end, trailers not allowed; `None` while they are not complete.
-fn chunks_end(bytes: &[u8], mut at: usize) -> Result<Option<usize>, Malformed> {
+/// Where chunks that start at `first` end, trailers not allowed; `None` while they are not complete.
+fn chunks_end(bytes: &[u8], first: usize, waiting_for: &mut usize) -> Result<Option<usize>, Malformed> {
+    let mut at = first.max(*waiting_for);
     loop {
+        *waiting_for = at;
         let Some(rest) = bytes.get(at..) else { return Ok(None) };
         let Some(line) = find(rest, b"\r\n") else {
             return if rest.len() > 64 { Err(Malformed) } else { Ok(None) };

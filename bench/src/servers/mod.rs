@@ -1,6 +1,7 @@
 //! Starts servers, waits until they answer, and ends them.
 
 pub(crate) mod api;
+pub(crate) mod origin;
 pub(crate) mod peers;
 pub(crate) mod selvedge;
 

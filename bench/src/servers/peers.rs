@@ -62,6 +62,10 @@ impl Packages {
         Ok(Self(to))
     }
 
+    pub(crate) fn dir(&self) -> &Path {
+        &self.0
+    }
+
     fn executable(&self, peer: Peer) -> PathBuf {
         let machine = match std::env::consts::ARCH {
             "aarch64" => ["arm64", "arm64"],
@@ -98,8 +102,8 @@ impl Peer {
         format!("{} {}", self.name(), version.unwrap_or("?").trim_start_matches('v'))
     }
 
-    /// Starts it with the hello worker, on one core.
-    pub(crate) fn start(self, packages: &Packages, core: usize) -> Result<RunningPeer> {
+    /// Starts it with a worker, on one core; node answers hello whatever the worker.
+    pub(crate) fn start(self, packages: &Packages, worker: &str, core: usize) -> Result<RunningPeer> {
         let dir = tempfile::tempdir()?;
         let address = free_address()?;
         let mut command = Command::new(packages.executable(self));
@@ -110,11 +114,11 @@ impl Peer {
         };
         match self {
             Self::Workerd => {
-                file("worker.js", WORKER)?;
+                file("worker.js", worker)?;
                 command.arg("serve").arg(file("config.capnp", &workerd_config(address))?);
             }
             Self::Deno => {
-                let worker = file("worker.js", WORKER)?;
+                let worker = file("worker.js", worker)?;
                 let port = address.port().to_string();
                 command.args(["serve", "--no-config", "--host", "127.0.0.1", "--port", &port]).arg(worker);
                 command.env("DENO_DIR", dir.path().join("cache")).env("DENO_NO_UPDATE_CHECK", "1");
@@ -134,10 +138,13 @@ fn workerd_config(address: SocketAddr) -> String {
     format!(
         "using Workerd = import \"/workerd/workerd.capnp\";
 const config :Workerd.Config = (
-  services = [(name = \"main\", worker = .hello)],
+  services = [
+    (name = \"main\", worker = .main),
+    (name = \"internet\", network = (allow = [\"public\", \"private\"])),
+  ],
   sockets = [(name = \"http\", address = \"{address}\", http = (), service = \"main\")],
 );
-const hello :Workerd.Worker = (
+const main :Workerd.Worker = (
   modules = [(name = \"worker.js\", esModule = embed \"worker.js\")],
   compatibilityDate = \"2026-11-01\",
 );

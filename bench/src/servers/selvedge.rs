@@ -20,6 +20,8 @@ use crate::process;
 pub(crate) struct Options {
     /// One core and one thread for each of its parts, as the peers have.
     pub(crate) core: Option<usize>,
+    /// A private origin that workers may fetch from.
+    pub(crate) origin: Option<SocketAddr>,
     /// Of all sandboxes together, MiB; the default when `None`.
     pub(crate) memory_budget_mb: Option<u64>,
 }
@@ -62,7 +64,9 @@ impl Selvedge {
         command.arg(data.dir().join("data")).args(["--access-log", "off"]).stdout(Stdio::piped());
         if options.core.is_some() {
             let settings = data.dir().join("selvedge.toml");
-            fs::write(&settings, "[edge]\nthreads = 1\n[engine]\nhost_threads = 1\n")?;
+            let origin = options.origin.map(|origin| format!("egress_allow = [\"{origin}\"]\n"));
+            let origin = origin.unwrap_or_default();
+            fs::write(&settings, format!("[edge]\nthreads = 1\n[engine]\nhost_threads = 1\n{origin}"))?;
             command.arg("--config").arg(settings);
         }
         if let Some(budget) = options.memory_budget_mb {
