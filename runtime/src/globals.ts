@@ -2,6 +2,7 @@
 import { expose, exposeFunction, requireArguments } from "./internal/webidl.ts";
 import { ObjectDefineProperty, ObjectFreeze, PromisePrototypeThen, PromiseResolve } from "./internal/primordials.ts";
 import { exposeLazy } from "./internal/parts.ts";
+import { jobDone } from "./internal/jobs.ts";
 import { reportException } from "./internal/report.ts";
 import { AbortController, AbortSignal } from "./dom/abort.ts";
 import { CustomEvent, ErrorEvent, Event, EventTarget, PromiseRejectionEvent } from "./dom/event.ts";
@@ -122,6 +123,7 @@ export function deliverEntry(): void {
     aborted,
     response: (key, status, _statusText, head) => responded(key, status, head),
     failed,
+    jobDone,
     unhandledRejection,
     rejectionHandled,
   };

@@ -27,6 +27,28 @@ export type FailKind = "exception" | "no_response" | "canceled";
 /** Severity of a log line: 0 debug, 1 log, 2 info, 3 warn, 4 error. */
 export type LogLevel = 0 | 1 | 2 | 3 | 4;
 
+/** Something the host keeps for JavaScript, such as a key, as long as this object lives. It has no use but in ops. */
+export type Handle = object & { readonly __handle: unique symbol };
+
+/**
+ * What an op of cryptography answers: a result; or a string `NAME: SENTENCE` for a `DOMException`; or, only where it
+ * takes `sync` and that is false, the number of a job whose result or string comes in the event `jobDone`. Ops read all
+ * their inputs before they return.
+ */
+export type Answer<T> = T | string | number;
+
+/**
+ * Hashes by the names of Web Cryptography or of Node, in any case: "SHA-1" or "sha1", "SHA-224", "SHA-256", "SHA-384",
+ * "SHA-512", "SHA-512/256" or "sha512-256", "MD5".
+ */
+export type HashName = string;
+
+/** What a key is: "secret", "RSA", "P-256", "P-384", "P-521", "Ed25519" or "X25519". */
+export type KeyKind = string;
+
+/** Anything with bytes. */
+export type Bytes = ArrayBufferView | ArrayBuffer;
+
 /** What JavaScript may ask of the host. */
 export interface Ops {
   /**
@@ -149,6 +171,97 @@ export interface Ops {
   htmlSerial(rewriter: number): number;
   /** Works on that token, see `crates/isolate/src/ops/html.rs`. Throws a `TypeError` when the rewriter has gone on. */
   htmlToken(rewriter: number, serial: number, operation: string, a: unknown, b: unknown): unknown;
+  /** The digest of the bytes. */
+  digest(hash: HashName, data: Bytes, sync: boolean): Answer<ArrayBuffer>;
+  /** Begins a digest over data that comes in pieces; an HMAC if there is a key. */
+  hashStart(hash: HashName, key: Bytes | undefined): Handle | string;
+  /** Adds bytes, or text as UTF-8. False when the digest is finished. */
+  hashUpdate(state: Handle, data: Bytes | string): boolean;
+  /** Another digest that has taken the same so far; undefined when it is finished. */
+  hashCopy(state: Handle): Handle | string | undefined;
+  /** Finishes the digest; undefined when it was before. */
+  hashEnd(state: Handle): ArrayBuffer | undefined;
+  /** Compares in a time that depends on the lengths only. */
+  bytesEqual(a: Bytes, b: Bytes): boolean;
+
+  /**
+   * A new key: a secret of so many bits, an RSA key pair of so many bits with this public exponent, or another key pair
+   * (`bits` and `exponent` mean nothing then). A key pair is one handle: a private key, see `keyPublic`.
+   */
+  keyGenerate(kind: KeyKind, bits: number, exponent: Bytes | undefined, sync: boolean): Answer<Handle>;
+  /**
+   * Reads a key. "raw": a secret's bytes or a public point; "spki"; "pkcs8"; "number": the private number or seed
+   * alone; "any": a private or public key of whatever kind (`kind` means nothing) in PEM or DER (PKCS #8, SPKI, PKCS #1,
+   * SEC 1).
+   */
+  keyImport(kind: KeyKind, format: "raw" | "spki" | "pkcs8" | "number" | "any", data: Bytes): Handle | string;
+  /**
+   * Reads the members of a JSON Web Key, base64url: k; n, e and maybe d, p, q, dp, dq, qi; x, y and maybe d; or x and
+   * maybe d (Ed25519, X25519). It is private if those after "maybe" are there.
+   */
+  keyImportJwk(kind: KeyKind, ...members: (string | undefined)[]): Handle | string;
+  /** Writes a key; "pem" gives the bytes of PKCS #8 or SPKI as PEM. */
+  keyExport(key: Handle, format: "raw" | "spki" | "pkcs8" | "pem"): ArrayBuffer | string;
+  /** The members that `keyImportJwk` takes, without the private ones if the key is public. */
+  keyExportJwk(key: Handle): string[] | string;
+  /** Kind, whether it is private or secret, bits of an RSA key or a secret, public exponent of an RSA key. */
+  keyInfo(key: Handle): [KeyKind, boolean, number, Uint8Array | undefined];
+  /** The public half. */
+  keyPublic(key: Handle): Handle | string;
+
+  /**
+   * Signs. `scheme` is "HMAC", "RSASSA-PKCS1-v1_5", "RSA-PSS" (the only one with a salt, in bytes), "ECDSA" (two numbers
+   * as long as the field), "ECDSA-DER" or "Ed25519" (no hash).
+   */
+  keySign(key: Handle, scheme: string, hash: HashName | undefined, salt: number, data: Bytes, sync: boolean): Answer<ArrayBuffer>;
+  /** Whether it is a signature of the data. */
+  keyVerify(
+    key: Handle,
+    scheme: string,
+    hash: HashName | undefined,
+    salt: number,
+    data: Bytes,
+    signature: Bytes,
+    sync: boolean,
+  ): Answer<boolean>;
+  /**
+   * Encrypts or decrypts. `mode` with `first`, `second` and `third`: "AES-GCM" nonce, additional data, bits of the tag;
+   * "AES-CBC" iv; "AES-CTR" counter, nothing, bits of the counter; "AES-KW"; "RSA-OAEP" label, nothing, hash.
+   */
+  keyCrypt(
+    key: Handle,
+    encrypt: boolean,
+    mode: string,
+    first: Bytes | undefined,
+    second: Bytes | undefined,
+    third: number | HashName | undefined,
+    data: Bytes,
+    sync: boolean,
+  ): Answer<ArrayBuffer>;
+  /** What a private key and a public key of the same kind have in common: ECDH, X25519. */
+  keyAgree(key: Handle, peer: Handle): ArrayBuffer | string;
+  /** HKDF; `length` in bytes here and below. */
+  hkdf(hash: HashName, secret: Handle | Bytes, salt: Bytes, info: Bytes, length: number): ArrayBuffer | string;
+  /** PBKDF2 with HMAC. */
+  pbkdf2(
+    hash: HashName,
+    secret: Handle | Bytes,
+    salt: Bytes,
+    iterations: number,
+    length: number,
+    sync: boolean,
+  ): Answer<ArrayBuffer>;
+  /** scrypt; `memoryMax` in bytes. */
+  scrypt(
+    password: Bytes,
+    salt: Bytes,
+    cost: number,
+    blockSize: number,
+    parallel: number,
+    memoryMax: number,
+    length: number,
+    sync: boolean,
+  ): Answer<ArrayBuffer>;
 
   /** Runs a part (see `internal/parts.ts`) with the core's modules; returns what it exports. */
   part(name: string, core: object): object;
@@ -194,6 +307,8 @@ export interface Entry {
   response(key: Key, status: number, statusText: string, head: Head): void;
   /** A subrequest failed before its response's head. */
   failed(key: Key, code: string, message: string): void;
+  /** Work that an op left to another thread is done; `value` is what the op could not answer at once. */
+  jobDone(job: number, value: unknown): void;
   /** A promise was rejected and has no handler. May be called in the midst of JavaScript. */
   unhandledRejection(reason: unknown, promise: Promise<unknown>): void;
   /** A promise that was reported to `unhandledRejection` has a handler now. */

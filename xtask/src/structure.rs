@@ -19,9 +19,10 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("selvedge-model", &[]),
     ("selvedge-wire", &[]),
     ("selvedge-confine", &[]),
+    ("selvedge-webcrypto", &[]),
     ("selvedge-telemetry", &["selvedge-model"]),
     ("selvedge-store", &["selvedge-model"]),
-    ("selvedge-isolate", &["selvedge-model", "selvedge-wire", "selvedge-confine"]),
+    ("selvedge-isolate", &["selvedge-model", "selvedge-wire", "selvedge-confine", "selvedge-webcrypto"]),
     (
         "selvedge-engine",
         &["selvedge-model", "selvedge-wire", "selvedge-confine", "selvedge-store", "selvedge-telemetry"],

@@ -11,6 +11,8 @@ use selvedge_wire::message::{self, Fetch, Head, Load, Log, ResetCode, Scheduled}
 use selvedge_wire::{Kind, frame};
 
 use crate::connection::Outbox;
+use crate::handles::{self, Handles};
+use crate::jobs::{Answer, Jobs};
 use crate::limits::{Buffers, CpuAccount, fatal_out_of_memory, near_heap_limit};
 use crate::modules::{self, Failure, Modules};
 use crate::ops::html::Rewriters;
@@ -57,6 +59,10 @@ pub struct State {
     pub buffers: Arc<Buffers>,
     pub modules: RefCell<Modules>,
     pub rewriters: RefCell<Rewriters>,
+    /// Objects of the host that JavaScript holds.
+    pub handles: RefCell<Handles>,
+    /// Work that other threads do.
+    pub jobs: Jobs,
     callbacks: RefCell<Option<Callbacks>>,
 }
 
@@ -132,6 +138,7 @@ struct Entry {
     aborted: v8::Global<v8::Function>,
     response: v8::Global<v8::Function>,
     failed: v8::Global<v8::Function>,
+    job_done: v8::Global<v8::Function>,
 }
 
 /// Where an instance stands.
@@ -168,11 +175,19 @@ pub enum Event<'a> {
     Aborted { key: u32, reason: &'a str },
     Response { key: u32, head: Head<'a> },
     Failed { key: u32, code: ResetCode, message: &'a str },
+    JobDone { token: u32, request: u32, answer: Cell<Option<Box<dyn Answer>>> },
 }
 
 impl Instance {
     /// Makes the isolate and its context; the isolate is left un-entered.
-    pub fn new(snapshot: &Snapshot, load: &Load<'_>, wire_id: u32, home: Rc<Outbox>, now_ns: u64) -> Self {
+    pub fn new(
+        snapshot: &Snapshot,
+        load: &Load<'_>,
+        wire_id: u32,
+        home: Rc<Outbox>,
+        jobs: Jobs,
+        now_ns: u64,
+    ) -> Self {
         let limit = (load.memory_mb.clamp(16, 8192) as usize) << 20;
         let buffers = Buffers::new(limit);
         let params =
@@ -201,6 +216,8 @@ impl Instance {
             buffers,
             modules: RefCell::default(),
             rewriters: RefCell::default(),
+            handles: RefCell::default(),
+            jobs,
             callbacks: RefCell::default(),
         });
         let pointer = &raw const *state as *mut c_void;
@@ -322,6 +339,17 @@ impl Instance {
                 ];
                 v8::Local::new(scope, &entry.failed).call(scope, undefined, &arguments);
             }
+            Event::JobDone { token, request, answer } => {
+                // Somebody may wait for it even where the request that asked for it is over.
+                let alive = state.streams.borrow_mut().get(*request).is_some();
+                state.current.set(if alive { *request } else { 0 });
+                v8::tc_scope!(let scope, scope);
+                let value = answer.take().and_then(|answer| answer.into_value(scope));
+                scope.reset();
+                let value = value.unwrap_or_else(|| utf8(scope, "OperationError: There is no memory left."));
+                let token = v8::Integer::new_from_unsigned(scope, *token).into();
+                v8::Local::new(scope, &entry.job_done).call(scope, undefined, &[token, value]);
+            }
         }
         scope.perform_microtask_checkpoint();
     }
@@ -441,6 +469,7 @@ impl Instance {
         if self.memory() < SMALL_HEAP {
             self.isolate.low_memory_notification();
         }
+        handles::sweep(&mut self.isolate);
     }
 
     /// Ends V8's own background work for this isolate that waits for its thread; `stop_asked` is not 0 once it takes too long.
@@ -513,6 +542,7 @@ impl Drop for Instance {
         // V8 insists that an isolate is current when it is disposed of; dropping the field exits it.
         self.enter();
         self.state.modules.take();
+        self.state.handles.take();
         self.state.callbacks.take();
     }
 }
@@ -553,6 +583,7 @@ impl Entry {
             aborted: take("aborted"),
             response: take("response"),
             failed: take("failed"),
+            job_done: take("jobDone"),
         }
     }
 }

@@ -9,7 +9,9 @@
 //! - [`instance`]: one loaded worker: its isolate, its context out of the snapshot, its entry points.
 //! - [`modules`]: compiling, linking and evaluating a worker's modules.
 //! - [`ops`]: what JavaScript may ask of the host. [`stream`]: the state behind a stream.
-//! - [`html`]: rewriting HTML as it streams by. [`limits`]: CPU account, heap limit, array buffer allocator. [`snapshot`]: the startup snapshot.
+//! - [`html`]: rewriting HTML as it streams by.
+//! - [`jobs`]: threads for work that takes long. [`handles`]: objects of the host that JavaScript holds.
+//! - [`limits`]: CPU account, heap limit, array buffer allocator. [`snapshot`]: the startup snapshot.
 //!
 //! Nothing in here touches the file system or the network after [`start`] has sealed the process: what a worker
 //! asks of the outside travels to the engine.
@@ -19,8 +21,10 @@
 
 mod carrier;
 mod connection;
+mod handles;
 mod html;
 mod instance;
+mod jobs;
 mod limits;
 mod modules;
 mod ops;

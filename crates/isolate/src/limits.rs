@@ -101,6 +101,12 @@ impl Buffers {
         unsafe { v8::new_rust_allocator(Arc::into_raw(self.clone()), &VTABLE) }
     }
 
+    /// Counts memory that the host holds on the worker's behalf, until the charge is dropped; `None` when the limit
+    /// forbids it.
+    pub fn charge(self: &Arc<Self>, bytes: usize) -> Option<Charge> {
+        self.reserve(bytes).then(|| Charge { buffers: self.clone(), bytes })
+    }
+
     fn reserve(&self, len: usize) -> bool {
         let before = self.used.fetch_add(len, Ordering::Relaxed);
         if before.saturating_add(len) <= self.limit {
@@ -109,6 +115,25 @@ impl Buffers {
         self.used.fetch_sub(len, Ordering::Relaxed);
         self.refused.store(1, Ordering::Relaxed);
         false
+    }
+}
+
+/// See [`Buffers::charge`].
+#[derive(Debug)]
+pub struct Charge {
+    buffers: Arc<Buffers>,
+    bytes: usize,
+}
+
+impl Charge {
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.buffers.used.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

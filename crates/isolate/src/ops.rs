@@ -3,6 +3,7 @@
 
 mod body;
 mod clock;
+mod crypto;
 pub mod html;
 mod part;
 mod respond;
@@ -53,6 +54,26 @@ fn table() -> Vec<(&'static str, Callback)> {
         ("currentRequest", clock::current_request.map_fn_to()),
         ("setCurrentRequest", clock::set_current_request.map_fn_to()),
         ("detach", body::detach.map_fn_to()),
+        ("digest", crypto::digest.map_fn_to()),
+        ("hashStart", crypto::hash_start.map_fn_to()),
+        ("hashUpdate", crypto::hash_update.map_fn_to()),
+        ("hashCopy", crypto::hash_copy.map_fn_to()),
+        ("hashEnd", crypto::hash_end.map_fn_to()),
+        ("bytesEqual", crypto::equal.map_fn_to()),
+        ("keyGenerate", crypto::generate.map_fn_to()),
+        ("keyImport", crypto::import.map_fn_to()),
+        ("keyImportJwk", crypto::import_jwk.map_fn_to()),
+        ("keyExport", crypto::export.map_fn_to()),
+        ("keyExportJwk", crypto::export_jwk.map_fn_to()),
+        ("keyInfo", crypto::info.map_fn_to()),
+        ("keyPublic", crypto::public.map_fn_to()),
+        ("keySign", crypto::sign.map_fn_to()),
+        ("keyVerify", crypto::verify.map_fn_to()),
+        ("keyCrypt", crypto::crypt.map_fn_to()),
+        ("keyAgree", crypto::agree.map_fn_to()),
+        ("hkdf", crypto::hkdf.map_fn_to()),
+        ("pbkdf2", crypto::pbkdf2.map_fn_to()),
+        ("scrypt", crypto::scrypt.map_fn_to()),
     ]
 }
 

@@ -19,6 +19,7 @@ use rustix::time::Timespec;
 use selvedge_wire::message;
 use selvedge_wire::page::{MappedPage, THREADS_MAX};
 
+use crate::jobs::{Back, Pool};
 use crate::snapshot::{self, Snapshot};
 use crate::thread::{self, Setup, Watched};
 
@@ -99,6 +100,8 @@ fn host(snapshot: &str, threads: &str, strict: bool) -> Result<(), String> {
         Err(_) => selvedge_confine::InForce::default(),
     };
     let platform = start_v8();
+    selvedge_webcrypto::prepare();
+    let pool = Pool::start().map_err(|error| format!("start threads for jobs: {error}"))?;
     let mut watched = Vec::new();
     let mut doors = Vec::new();
     let mut gates = Vec::new();
@@ -109,13 +112,17 @@ fn host(snapshot: &str, threads: &str, strict: bool) -> Result<(), String> {
         let signal = wake.try_clone().map_err(|error| format!("eventfd: {error}"))?;
         let shared = Arc::new(Watched::default());
         let (open_gate, gate) = channel::<Arc<str>>();
-        let (platform, shared_too) = (platform.clone(), shared.clone());
+        let (jobs_done, done) = channel();
+        let jobs_signal = signal.try_clone().map_err(|error| format!("eventfd: {error}"))?;
+        let back = Back { thread: index, sender: jobs_done, signal: Arc::new(jobs_signal) };
+        let (platform, shared_too, pool) = (platform.clone(), shared.clone(), pool.clone());
         let slot = &page.threads[index];
         let run = move || {
             // Nothing is served before the process is sealed.
             let Ok(confinement) = gate.recv() else { return };
+            let watched = shared_too;
             let setup =
-                Setup { snapshot, platform, slot, watched: shared_too, connections, wake, confinement };
+                Setup { snapshot, platform, slot, watched, connections, wake, confinement, pool, back, done };
             if thread::run(setup).is_err() {
                 std::process::exit(1);
             }

@@ -6,6 +6,7 @@
 
 mod frames;
 
+use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::os::fd::OwnedFd;
@@ -22,6 +23,7 @@ use selvedge_wire::page::ThreadSlot;
 
 use crate::connection::{Connection, Place, Read};
 use crate::instance::{Event, Instance, Phase};
+use crate::jobs::{Back, Done, Pool};
 use crate::snapshot::Snapshot;
 use crate::stream::Role;
 
@@ -37,6 +39,8 @@ const LONG_TURN_NS: u64 = 1_000_000;
 const WAKE: u64 = u64::MAX;
 /// Smallest heap of timers that is searched for cancelled ones.
 const TIMERS_COMPACT: usize = 4096;
+/// Answers of jobs that are delivered before anything else is looked at.
+const ANSWERS_MAX: usize = 128;
 /// Isolates of one thread; V8 itself has no limit.
 const INSTANCES_MAX: usize = 10_000;
 
@@ -61,6 +65,10 @@ pub struct Setup {
     /// Readable when a connection was sent.
     pub wake: OwnedFd,
     pub confinement: Arc<str>,
+    pub pool: Arc<Pool>,
+    /// The pool's way to this thread, which ends at `done` and `wake`.
+    pub back: Back,
+    pub done: Receiver<Done>,
 }
 
 struct Thread {
@@ -123,7 +131,7 @@ pub fn monotonic_ns() -> u64 {
     nanoseconds(clock_gettime(ClockId::Monotonic))
 }
 
-fn nanoseconds(time: Timespec) -> u64 {
+pub fn nanoseconds(time: Timespec) -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
@@ -170,6 +178,7 @@ impl Thread {
     fn accept(&mut self) {
         let mut counter = [0; 8];
         let _ = rustix::io::read(&self.setup.wake, &mut counter);
+        self.jobs_done();
         while let Ok(fd) = self.setup.connections.try_recv() {
             let free = self.connections.iter().position(Option::is_none);
             let index = free.unwrap_or_else(|| {
@@ -183,6 +192,27 @@ impl Thread {
                 self.connections[index] = Some(connection);
             }
         }
+    }
+
+    /// Delivers what the pool has done.
+    fn jobs_done(&mut self) {
+        for _ in 0..ANSWERS_MAX {
+            let Ok(done) = self.setup.done.try_recv() else { return };
+            let Some(instance) = self.instances.get(&done.instance) else { continue };
+            let state = instance.state();
+            state.cpu.charge(done.cpu_ns);
+            if let Some(stream) = state.streams.borrow_mut().get(done.request) {
+                stream.cpu_ns += done.cpu_ns;
+            }
+            if done.over_budget {
+                self.condemn(done.instance, done.request, ResetCode::CpuExceeded);
+                continue;
+            }
+            let answer = Cell::new(Some(done.answer));
+            self.turn(done.instance, &Event::JobDone { token: done.token, request: done.request, answer });
+        }
+        // The others' events come first, then the rest.
+        let _ = rustix::io::write(&self.setup.wake, &1u64.to_ne_bytes());
     }
 
     /// Reads from a connection and dispatches every whole frame.

@@ -81,7 +81,7 @@ pub fn encode_into(
 }
 
 /// The bytes of a view or buffer, while nothing else runs.
-fn bytes_of<'a>(value: v8::Local<'a, Value>) -> Option<&'a [u8]> {
+pub(super) fn bytes_of<'a>(value: v8::Local<'a, Value>) -> Option<&'a [u8]> {
     let (data, length) = if let Ok(view) = v8::Local::<v8::ArrayBufferView>::try_from(value) {
         (view.data() as *const u8, view.byte_length())
     } else {

@@ -8,6 +8,7 @@ use selvedge_wire::{Frame, Kind, WireError, frame};
 use super::{INSTANCES_MAX, Thread, monotonic_ns};
 use crate::connection::Place;
 use crate::instance::{Event, Instance, Phase};
+use crate::jobs::Jobs;
 use crate::stream::Role;
 
 impl Thread {
@@ -73,8 +74,9 @@ impl Thread {
                 }
                 connection.streams.insert(frame.stream, Place { instance: load.instance, key: 0 });
                 self.leave();
+                let jobs = Jobs::new(self.setup.pool.clone(), self.setup.back.clone(), load.instance);
                 let instance =
-                    Instance::new(&self.setup.snapshot, &load, frame.stream, outbox, monotonic_ns());
+                    Instance::new(&self.setup.snapshot, &load, frame.stream, outbox, jobs, monotonic_ns());
                 self.handles().insert(load.instance, instance.handle());
                 self.instances.insert(load.instance, instance);
                 self.active.push(load.instance);
