@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 
 use selvedge_model::{LogEvent, LogKind, LogLevel};
 use selvedge_wire::message::{self, Call, Head, Log};
-use selvedge_wire::{FIN, Frame, IdMap, Kind, Overrun, WireError, decode, frame};
+use selvedge_wire::{FIN, Frame, IdMap, Kind, Overrun, Shrink, WireError, decode, frame};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::UnixStream;
 
@@ -210,6 +210,7 @@ async fn run(connection: Rc<Connection>, mut socket: UnixStream) {
     let mut inbox = vec![0; READ_BUFFER];
     let mut filled = 0;
     let mut written = 0;
+    let mut shrink = Shrink::default();
     let served = poll_fn(|cx| {
         connection.scheduled.set(false);
         remember(&mut connection.task.borrow_mut(), cx);
@@ -253,16 +254,20 @@ async fn run(connection: Rc<Connection>, mut socket: UnixStream) {
                     match socket.poll_write_ready(cx) {
                         Poll::Ready(Ok(())) => {}
                         Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                        Poll::Pending => return Poll::Pending,
+                        Poll::Pending => {
+                            // What was taken goes, so that a slow reader does not hold twice the memory.
+                            if written > out.len() / 2 {
+                                out.drain(..written);
+                                written = 0;
+                            }
+                            return Poll::Pending;
+                        }
                     }
                 }
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
-        out.clear();
-        if out.capacity() > 1 << 20 {
-            out.shrink_to(64 << 10);
-        }
+        shrink.emptied(&mut out, written);
         written = 0;
         Poll::<io::Result<()>>::Pending
     })

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
-use selvedge_wire::{Frame, IdMap, WireError, decode};
+use selvedge_wire::{Frame, IdMap, Shrink, WireError, decode};
 
 /// Read buffer; grows for a frame that is larger and shrinks back.
 const READ_BUFFER: usize = 128 << 10;
@@ -64,6 +64,7 @@ pub struct Connection {
     filled: usize,
     /// Part of the outbox that the socket has taken.
     written: usize,
+    shrink: Shrink,
     /// The socket's buffer is full.
     pub blocked: bool,
 }
@@ -85,6 +86,7 @@ impl Connection {
             inbox: vec![0; READ_BUFFER],
             filled: 0,
             written: 0,
+            shrink: Shrink::default(),
             blocked: false,
         }
     }
@@ -146,10 +148,7 @@ impl Connection {
                 Err(_) => return false,
             }
         }
-        bytes.clear();
-        if bytes.capacity() > 1 << 20 {
-            bytes.shrink_to(64 << 10);
-        }
+        self.shrink.emptied(&mut bytes, self.written);
         self.written = 0;
         self.blocked = false;
         true

@@ -25,10 +25,12 @@ pub mod frame;
 pub mod id_map;
 pub mod message;
 pub mod page;
+pub mod shrink;
 
 pub use flow::{Overrun, RecvWindow, SendWindow};
 pub use frame::{DONE, FIN, Frame, Kind, WireError, decode};
 pub use id_map::IdMap;
+pub use shrink::Shrink;
 
 /// The protocol's version, said in `HELLO`; both sides must have the same.
 pub const VERSION: u16 = 1;
