@@ -1,4 +1,4 @@
-/** `crypto`, so far without `subtle`. */
+/** `crypto`; what is wide about it is the part `crypto`. */
 import {
   ArrayBufferIsView,
   NativeUint8Array,
@@ -7,17 +7,38 @@ import {
 } from "./internal/primordials.ts";
 import { expose, finishInterface, illegalConstructor, INTERNAL, requireArguments } from "./internal/webidl.ts";
 import { DOMException } from "./dom/exception.ts";
+import { exposeLazy, loadPart } from "./internal/parts.ts";
 import * as ops from "./host.ts";
+
+const loadCrypto = () => loadPart<typeof import("./parts/crypto.ts")>("crypto");
 
 const HEX: string[] = [];
 for (let i = 0; i < 256; i++) HEX[i] = (i + 256).toString(16).slice(1);
 
 export class Crypto {
+  #brand: undefined;
+
   constructor(token?: unknown) {
     illegalConstructor(token);
   }
 
+  static #enter(self: Crypto): void {
+    if (!(#brand in self)) throw new TypeError("Illegal invocation");
+  }
+
+  get subtle(): object {
+    Crypto.#enter(this);
+    return loadCrypto().subtle;
+  }
+
+  /** Cloudflare's addition: a class that lives here rather than among the globals. */
+  get DigestStream(): object {
+    Crypto.#enter(this);
+    return loadCrypto().DigestStream;
+  }
+
   getRandomValues<T extends ArrayBufferView>(array: T): T {
+    Crypto.#enter(this);
     requireArguments(arguments.length, 1, "crypto.getRandomValues");
     const tag = ArrayBufferIsView(array) ? TypedArrayPrototypeGetTag(array) : undefined;
     if (tag === undefined || tag === "Float16Array" || tag === "Float32Array" || tag === "Float64Array") {
@@ -32,6 +53,7 @@ export class Crypto {
   }
 
   randomUUID(): string {
+    Crypto.#enter(this);
     const b = new NativeUint8Array(16);
     ops.random(b);
     const version = HEX[(b[6]! & 0x0f) | 0x40];
@@ -48,4 +70,6 @@ finishInterface(Crypto, "Crypto");
 export function installCrypto(): void {
   expose("Crypto", Crypto);
   expose("crypto", new Crypto(INTERNAL));
+  exposeLazy("SubtleCrypto", "crypto");
+  exposeLazy("CryptoKey", "crypto");
 }

@@ -122,6 +122,7 @@ export const ArrayBufferIsView = ArrayBuffer.isView;
 const ArrayBufferPrototypeGetByteLength = uncurryGetter<number>(ArrayBuffer.prototype, "byteLength");
 
 export const NativeUint8Array = Uint8Array;
+export const NativeBigInt = BigInt;
 export const NativeDate = Date;
 
 /** Whether the value is an `ArrayBuffer`, of any realm. */
