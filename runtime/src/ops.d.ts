@@ -49,6 +49,33 @@ export type KeyKind = string;
 /** Anything with bytes. */
 export type Bytes = ArrayBufferView | ArrayBuffer;
 
+/** A compressed format and a direction, by Node's names. `unzip` takes gzip or zlib's format. */
+export type CodecFormat =
+  | "gzip"
+  | "gunzip"
+  | "deflate"
+  | "inflate"
+  | "deflateRaw"
+  | "inflateRaw"
+  | "unzip"
+  | "brotliCompress"
+  | "brotliDecompress";
+
+/** A stream being coded or decoded. It is freed with its object, or by `codecEnd`. */
+export interface Codec {
+  readonly brand: unique symbol;
+}
+
+/** Forces output: 0 not, 1 partly, 2 so that all can be read, 3 and what follows does not need it, 4 the end, 5 a block. zlib's numbers. */
+export type CodecFlush = 0 | 1 | 2 | 3 | 4 | 5;
+
+/**
+ * Output (undefined when there is none), how many bytes of the input were taken, and what to do next:
+ * 0 the input is taken and what the flush asked for is out; a decoder that gives it at the end (flush 4) was truncated.
+ * 1 call again, with what is left of the input, for more output. 2 the end; input that is left does not belong to it.
+ */
+export type CodecStep = [output: Uint8Array<ArrayBuffer> | undefined, read: number, status: 0 | 1 | 2];
+
 /** What JavaScript may ask of the host. */
 export interface Ops {
   /**
@@ -262,6 +289,32 @@ export interface Ops {
     length: number,
     sync: boolean,
   ): Answer<ArrayBuffer>;
+
+  /**
+   * A codec at the beginning of a stream. Numbers that are undefined mean the format's default; others are taken for the nearest in
+   * range. `level`: 0 to 9, Brotli 0 to 11. `windowBits`: 9 to 15, Brotli 10 to 24. `memLevel`: 1 to 9, not Brotli.
+   * `strategy`: zlib's, Brotli's mode. `dictionary`: zlib's formats only. Throws a `RangeError` when the worker has no memory for it.
+   */
+  codecNew(
+    format: CodecFormat,
+    level?: number,
+    windowBits?: number,
+    memLevel?: number,
+    strategy?: number,
+    dictionary?: Uint8Array,
+  ): Codec;
+  /**
+   * Goes one step: takes of the input from the offset `from` on (64 KiB at most), gives up to `max` bytes of output (1 to 1 MiB).
+   * `flush` holds once all of the input is taken: repeat it until the status is 0 or 2. Throws a `TypeError` with zlib's name of
+   * the error in its property `code` (`Z_DATA_ERROR`, `Z_NEED_DICT`, `Z_MEM_ERROR`, `Z_STREAM_ERROR`).
+   */
+  codecRun(codec: Codec, input: Uint8Array, from: number, flush: CodecFlush, max: number): CodecStep;
+  /** Starts over with the same settings. */
+  codecReset(codec: Codec): void;
+  /** Frees a codec; it cannot be used any more. */
+  codecEnd(codec: Codec): void;
+  /** CRC-32 as gzip has it, going on from `start`. */
+  crc32(data: string | Uint8Array, start: number): number;
 
   /** Runs a part (see `internal/parts.ts`) with the core's modules; returns what it exports. */
   part(name: string, core: object): object;

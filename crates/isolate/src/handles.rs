@@ -1,4 +1,4 @@
-//! Objects of the host that JavaScript holds: keys, digests in progress.
+//! Objects of the host that JavaScript holds: keys, digests in progress, codecs.
 //!
 //! JavaScript gets a plain object with an index inside that it can neither read nor change. What the index stands for
 //! stays here until the object is garbage; which objects are is found out by looking through the table, each time
@@ -17,6 +17,18 @@ pub enum Resource {
     Key(selvedge_webcrypto::Key),
     Hash(Option<selvedge_webcrypto::hash::Hasher>),
     Mac(Option<selvedge_webcrypto::mac::Mac>),
+    Codec(Box<Coding>),
+    /// JavaScript said that it is done with it.
+    Spent,
+}
+
+/// A stream being coded or decoded.
+pub struct Coding {
+    pub codec: selvedge_codec::Codec,
+    /// What the codec takes from the beginning, bytes.
+    pub size: usize,
+    /// What it took since.
+    pub more: Option<Charge>,
 }
 
 impl Resource {
@@ -25,6 +37,8 @@ impl Resource {
         match self {
             Self::Key(key) => key.size(),
             Self::Hash(_) | Self::Mac(_) => 1024,
+            Self::Codec(coding) => coding.size,
+            Self::Spent => 0,
         }
     }
 }
@@ -125,20 +139,37 @@ pub fn sweep(scope: &mut v8::Isolate) {
     }
 }
 
+/// Lets go of what a handle stands for, which stays behind as an empty shell.
+pub fn spend(scope: &mut v8::PinScope<'_, '_>, value: v8::Local<'_, v8::Value>) {
+    let Some(index) = index(scope, value) else { return };
+    let freed = {
+        let mut handles = State::of(scope).handles.borrow_mut();
+        let Some(entry) = handles.entries.get_mut(index).and_then(Option::as_mut) else { return };
+        entry.resource = Resource::Spent;
+        entry.charge.release()
+    };
+    scope.adjust_amount_of_external_allocated_memory(-(freed as i64));
+}
+
+/// The place in the table that an object stands for.
+fn index(scope: &v8::PinScope<'_, '_>, value: v8::Local<'_, v8::Value>) -> Option<usize> {
+    let object = v8::Local::<v8::Object>::try_from(value).ok()?;
+    if object.internal_field_count() != 1 {
+        return None;
+    }
+    let index = v8::Local::<v8::Value>::try_from(object.get_internal_field(scope, 0)?).ok()?;
+    usize::try_from(v8::Local::<v8::Integer>::try_from(index).ok()?.value()).ok()
+}
+
 /// Looks at what a handle stands for; `None` when the value is none.
 pub fn with<R>(
     scope: &v8::PinScope<'_, '_>,
     value: v8::Local<'_, v8::Value>,
     look: impl FnOnce(&mut Resource) -> Option<R>,
 ) -> Option<R> {
-    let object = v8::Local::<v8::Object>::try_from(value).ok()?;
-    if object.internal_field_count() != 1 {
-        return None;
-    }
-    let index = v8::Local::<v8::Value>::try_from(object.get_internal_field(scope, 0)?).ok()?;
-    let index = v8::Local::<v8::Integer>::try_from(index).ok()?.value();
+    let index = index(scope, value)?;
     let mut handles = State::of(scope).handles.borrow_mut();
-    let entry = handles.entries.get_mut(usize::try_from(index).ok()?)?.as_mut()?;
+    let entry = handles.entries.get_mut(index)?.as_mut()?;
     look(&mut entry.resource)
 }
 

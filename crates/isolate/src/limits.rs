@@ -129,11 +129,18 @@ impl Charge {
     pub fn bytes(&self) -> usize {
         self.bytes
     }
+
+    /// Ends the charge before its time; returns how many bytes it was.
+    pub fn release(&mut self) -> usize {
+        let bytes = std::mem::take(&mut self.bytes);
+        self.buffers.used.fetch_sub(bytes, Ordering::Relaxed);
+        bytes
+    }
 }
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.buffers.used.fetch_sub(self.bytes, Ordering::Relaxed);
+        self.release();
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod body;
 mod clock;
+mod codec;
 mod crypto;
 pub mod html;
 mod part;
@@ -54,6 +55,11 @@ fn table() -> Vec<(&'static str, Callback)> {
         ("currentRequest", clock::current_request.map_fn_to()),
         ("setCurrentRequest", clock::set_current_request.map_fn_to()),
         ("detach", body::detach.map_fn_to()),
+        ("codecNew", codec::new.map_fn_to()),
+        ("codecRun", codec::run.map_fn_to()),
+        ("codecReset", codec::reset.map_fn_to()),
+        ("codecEnd", codec::end.map_fn_to()),
+        ("crc32", codec::crc32.map_fn_to()),
         ("digest", crypto::digest.map_fn_to()),
         ("hashStart", crypto::hash_start.map_fn_to()),
         ("hashUpdate", crypto::hash_update.map_fn_to()),

@@ -88,7 +88,7 @@ pub fn hash_end(
     let digest = handles::with(scope, arguments.get(0), |resource| match resource {
         Resource::Hash(state) => state.take()?.finish().ok(),
         Resource::Mac(state) => state.take()?.finish().ok(),
-        Resource::Key(_) => None,
+        _ => None,
     });
     if let Some(value) = digest.and_then(|digest| array_buffer(scope, &digest)) {
         result.set(value);
