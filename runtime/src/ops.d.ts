@@ -76,6 +76,11 @@ export type CodecFlush = 0 | 1 | 2 | 3 | 4 | 5;
  */
 export type CodecStep = [output: Uint8Array<ArrayBuffer> | undefined, read: number, status: 0 | 1 | 2];
 
+/** Text of a legacy encoding that comes in pieces. */
+export interface Decoder {
+  readonly decoder: unique symbol;
+}
+
 /** What JavaScript may ask of the host. */
 export interface Ops {
   /**
@@ -142,6 +147,14 @@ export interface Ops {
   encodeInto(text: string, target: Uint8Array): [number, number];
   /** Decodes UTF-8. Throws a `TypeError` when `fatal` and malformed. Skips a byte order mark unless `ignoreBOM`. */
   decodeUtf8(bytes: ArrayBufferView | ArrayBuffer, fatal: boolean, ignoreBOM: boolean): string;
+  /** The name, in lower case, of the encoding that the Encoding Standard means by a label; undefined when it means none that can be decoded. */
+  encodingName(label: string): string | undefined;
+  /** Decodes text of any encoding. Throws a `TypeError` when `fatal` and malformed. */
+  decodeAs(label: string, bytes: ArrayBufferView | ArrayBuffer, fatal: boolean, ignoreBOM: boolean): string;
+  /** A decoder for text that comes in pieces. */
+  decoderNew(label: string, ignoreBOM: boolean): Decoder;
+  /** Decodes the next piece. With `last` the decoder is spent, also when it throws. */
+  decoderRun(decoder: Decoder, bytes: ArrayBufferView | ArrayBuffer, fatal: boolean, last: boolean): string;
   /** One character a byte. */
   decodeLatin1(bytes: ArrayBufferView | ArrayBuffer): string;
 

@@ -195,6 +195,23 @@ export class Host {
         }
       },
       decodeLatin1: (view) => Buffer.from(view.buffer, view.byteOffset, view.byteLength).toString("latin1"),
+      encodingName: (label) => {
+        try {
+          return new TextDecoder(label).encoding;
+        } catch {
+          return undefined;
+        }
+      },
+      decodeAs: (label, view, fatal, ignoreBOM) => ops.decoderRun(ops.decoderNew(label, ignoreBOM), view, fatal, true),
+      decoderNew: (label, ignoreBOM) => ({ label, ignoreBOM }),
+      decoderRun: (decoder, view, fatal, last) => {
+        try {
+          decoder.real ??= new TextDecoder(decoder.label, { fatal, ignoreBOM: decoder.ignoreBOM });
+          return decoder.real.decode(view, { stream: !last });
+        } catch (error) {
+          throw new realm.TypeError(error.message);
+        }
+      },
       urlParse: (input, base) => {
         try {
           return pack(new URL(input, base));

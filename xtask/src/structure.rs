@@ -20,9 +20,13 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("selvedge-wire", &[]),
     ("selvedge-confine", &[]),
     ("selvedge-webcrypto", &[]),
+    ("selvedge-codec", &[]),
     ("selvedge-telemetry", &["selvedge-model"]),
     ("selvedge-store", &["selvedge-model"]),
-    ("selvedge-isolate", &["selvedge-model", "selvedge-wire", "selvedge-confine", "selvedge-webcrypto"]),
+    (
+        "selvedge-isolate",
+        &["selvedge-model", "selvedge-wire", "selvedge-confine", "selvedge-webcrypto", "selvedge-codec"],
+    ),
     (
         "selvedge-engine",
         &["selvedge-model", "selvedge-wire", "selvedge-confine", "selvedge-store", "selvedge-telemetry"],

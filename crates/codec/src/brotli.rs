@@ -1,8 +1,8 @@
 //! Brotli.
 
 use brotli::enc::StandardAlloc;
-use brotli::enc::encode::{BrotliEncoderOperation as Operation, BrotliEncoderParameter as Parameter};
 use brotli::enc::encode::BrotliEncoderStateStruct;
+use brotli::enc::encode::{BrotliEncoderOperation as Operation, BrotliEncoderParameter as Parameter};
 use brotli::{BrotliDecompressStream, BrotliResult, BrotliState};
 
 use crate::{Error, Flush, Options, Status, Step};

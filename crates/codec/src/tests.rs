@@ -108,7 +108,10 @@ fn dictionaries() {
     }
     let packed = run(&mut with(Format::Deflate, b"hello world"), b"hello world", 100, 100).unwrap().0;
     assert_eq!(run(&mut new(Format::Inflate), &packed, 100, 100).unwrap_err(), Error::NeedDictionary);
-    assert_eq!(run(&mut with(Format::Inflate, b"other"), &packed, 100, 100).unwrap_err(), Error::WrongDictionary);
+    assert_eq!(
+        run(&mut with(Format::Inflate, b"other"), &packed, 100, 100).unwrap_err(),
+        Error::WrongDictionary
+    );
 }
 
 #[test]
@@ -147,7 +150,9 @@ fn the_window_of_brotli_is_known_at_once() {
     for bits in [10, 16, 17, 18, 22, 24] {
         let options = Options { window_bits: Some(bits), level: Some(5), ..Options::default() };
         let data = vec![b'a'; 100];
-        let packed = run(&mut Codec::new(Format::BrotliCompress, options).unwrap(), &data, 1 << 20, 1 << 20).unwrap().0;
+        let packed = run(&mut Codec::new(Format::BrotliCompress, options).unwrap(), &data, 1 << 20, 1 << 20)
+            .unwrap()
+            .0;
         let mut codec = new(Format::BrotliDecompress);
         // The encoder may take a smaller window for little data.
         assert!(codec.will_take(&packed) <= 1 << bits, "{bits}");

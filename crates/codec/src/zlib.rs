@@ -119,7 +119,9 @@ impl Decoder {
             Err(InflateError::NeedDict { .. }) => return Err(Error::NeedDictionary),
             Err(InflateError::MemError) => return Err(Error::Memory),
             Err(InflateError::DataError) => {
-                return Err(Error::Data(self.codec.error_message().unwrap_or("The compressed data is malformed")));
+                return Err(Error::Data(
+                    self.codec.error_message().unwrap_or("The compressed data is malformed"),
+                ));
             }
             Err(InflateError::StreamError) => return Err(Error::State),
         };

@@ -18,6 +18,7 @@ pub enum Resource {
     Hash(Option<selvedge_webcrypto::hash::Hasher>),
     Mac(Option<selvedge_webcrypto::mac::Mac>),
     Codec(Box<Coding>),
+    Decoder(Box<encoding_rs::Decoder>),
     /// JavaScript said that it is done with it.
     Spent,
 }
@@ -37,6 +38,7 @@ impl Resource {
         match self {
             Self::Key(key) => key.size(),
             Self::Hash(_) | Self::Mac(_) => 1024,
+            Self::Decoder(_) => 256,
             Self::Codec(coding) => coding.size,
             Self::Spent => 0,
         }

@@ -5,6 +5,7 @@ mod body;
 mod clock;
 mod codec;
 mod crypto;
+mod encoding;
 pub mod html;
 mod part;
 mod respond;
@@ -55,6 +56,10 @@ fn table() -> Vec<(&'static str, Callback)> {
         ("currentRequest", clock::current_request.map_fn_to()),
         ("setCurrentRequest", clock::set_current_request.map_fn_to()),
         ("detach", body::detach.map_fn_to()),
+        ("encodingName", encoding::name.map_fn_to()),
+        ("decodeAs", encoding::decode.map_fn_to()),
+        ("decoderNew", encoding::new.map_fn_to()),
+        ("decoderRun", encoding::step.map_fn_to()),
         ("codecNew", codec::new.map_fn_to()),
         ("codecRun", codec::run.map_fn_to()),
         ("codecReset", codec::reset.map_fn_to()),

@@ -101,6 +101,7 @@ export const SetPrototypeGetSize = uncurryGetter<number>(Set.prototype, "size");
 const TypedArrayPrototype = Object.getPrototypeOf(Uint8Array.prototype) as Uint8Array;
 export const TypedArrayPrototypeGetBuffer = uncurryGetter<ArrayBuffer>(TypedArrayPrototype, "buffer");
 export const TypedArrayPrototypeGetByteLength = uncurryGetter<number>(TypedArrayPrototype, "byteLength");
+export const TypedArrayPrototypeGetLength = uncurryGetter<number>(TypedArrayPrototype, "length");
 export const TypedArrayPrototypeGetByteOffset = uncurryGetter<number>(TypedArrayPrototype, "byteOffset");
 /** The typed array's class name, or undefined for anything else. */
 export const TypedArrayPrototypeGetTag = uncurryGetter<string | undefined>(TypedArrayPrototype, Symbol.toStringTag);
