@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use selvedge_model::{Binding, BindingValue, Isolation, Limits, RoutePattern};
+use selvedge_model::{Binding, BindingValue, Egress, Isolation, Limits, RoutePattern};
 use selvedge_store::version::BINDINGS_MAX;
 use serde::{Deserialize, Deserializer};
 
@@ -37,6 +37,8 @@ pub(crate) struct Metadata {
     pub(crate) limits: Limits,
     #[serde(default)]
     pub(crate) isolation: Isolation,
+    #[serde(default)]
+    pub(crate) egress: Egress,
     #[serde(default)]
     pub(crate) routes: Option<Vec<RoutePattern>>,
     #[serde(default)]
@@ -104,6 +106,7 @@ impl Metadata {
         }
         check_compatibility(&metadata.compatibility_date, &metadata.compatibility_flags)?;
         check_limits(&metadata.limits, limits_max)?;
+        check_egress(&metadata.egress)?;
         check_message(&metadata.message)?;
         check_routes(metadata.routes.as_deref().unwrap_or_default())?;
         Ok(metadata)
@@ -205,6 +208,14 @@ fn check_compatibility(date: &str, flags: &[String]) -> Result<(), ApiError> {
         )));
     }
     Ok(())
+}
+
+fn check_egress(egress: &Egress) -> Result<(), ApiError> {
+    let most = selvedge_model::egress::PATTERNS_MAX;
+    if egress.allow.len() <= most && egress.deny.len() <= most {
+        return Ok(());
+    }
+    Err(invalid(format!("egress: at most {most} hosts can be allowed, and as many denied")))
 }
 
 fn check_limits(limits: &Limits, max: &Limits) -> Result<(), ApiError> {

@@ -77,6 +77,7 @@ pub(crate) async fn add(
         bindings: metadata.merge_bindings(base.map(|base| base.bindings).unwrap_or_default())?,
         limits: metadata.limits,
         isolation: metadata.isolation,
+        egress: metadata.egress,
         compatibility_date: metadata.compatibility_date,
         compatibility_flags: metadata.compatibility_flags,
     });

@@ -27,6 +27,8 @@ pub struct EngineConfig {
     pub allow_unconfined: bool,
     /// Hosts (`name:port` or `ip:port`) that subrequests may reach although their addresses are not public.
     pub egress_allow: Vec<String>,
+    /// File with certificates (PEM) of further authorities that subrequests trust.
+    pub egress_ca: Option<PathBuf>,
 }
 
 impl EngineConfig {
@@ -50,6 +52,7 @@ impl Default for EngineConfig {
             idle_s: 600,
             allow_unconfined: false,
             egress_allow: Vec::new(),
+            egress_ca: None,
         }
     }
 }

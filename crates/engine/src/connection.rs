@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use selvedge_model::{LogEvent, LogKind, LogLevel};
-use selvedge_wire::message::{self, Call, Head, Log};
+use selvedge_wire::message::{self, Call, Head, Log, ResetCode};
 use selvedge_wire::{FIN, Frame, IdMap, Kind, Overrun, Shrink, WireError, decode, frame};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::UnixStream;
@@ -24,13 +24,15 @@ use crate::stream::{Broken, Stream};
 /// First read buffer, bytes; it grows for a frame that is larger.
 const READ_BUFFER: usize = 64 << 10;
 
-/// Most streams of a host on one connection; its workers' subrequest limits keep an honest one far below.
+/// Most streams of a host on one connection; further ones are refused.
 const HOST_CALLS_MAX: usize = 16_384;
 
 /// The connection.
 #[derive(Debug)]
 pub struct Connection {
     pub host: Arc<Host>,
+    /// Connections to the outside of this edge thread.
+    pub egress: Rc<crate::egress::Pool>,
     shared: Arc<Shared>,
     out: RefCell<Vec<u8>>,
     streams: RefCell<IdMap<Rc<Stream>>>,
@@ -45,10 +47,16 @@ pub struct Connection {
 
 impl Connection {
     /// Connects to a host's thread and starts the connection's task.
-    pub fn open(host: Arc<Host>, thread: usize, shared: Arc<Shared>) -> io::Result<Rc<Self>> {
+    pub fn open(
+        host: Arc<Host>,
+        thread: usize,
+        shared: Arc<Shared>,
+        egress: Rc<crate::egress::Pool>,
+    ) -> io::Result<Rc<Self>> {
         let socket = UnixStream::from_std(host.connect(thread)?)?;
         let connection = Rc::new(Self {
             host,
+            egress,
             shared,
             out: RefCell::default(),
             streams: RefCell::default(),
@@ -130,10 +138,12 @@ impl Connection {
                     stream.fail(Broken::Reset(code, text.into()));
                 }
             }
+            Kind::Open if self.host_calls.get() >= HOST_CALLS_MAX => {
+                let text = "Too many subrequests are under way in this process.";
+                self.send(|out| message::put_reset(out, frame.stream, ResetCode::Refused, text));
+            }
             Kind::Open => match Call::decode(frame.payload)? {
-                Call::Subrequest(request)
-                    if frame.stream.is_multiple_of(2) && self.host_calls.get() < HOST_CALLS_MAX =>
-                {
+                Call::Subrequest(request) if frame.stream.is_multiple_of(2) => {
                     crate::egress::begin(self, &self.shared, frame.stream, &request, frame.fin());
                 }
                 _ => return Err(WireError::Payload("call of a host")),

@@ -85,7 +85,8 @@ impl Engine {
                 0 => cores.min(selvedge_wire::page::THREADS_MAX),
                 threads => threads.min(selvedge_wire::page::THREADS_MAX),
             },
-            egress: Policy::new(&config.egress_allow),
+            egress: Policy::new(&config)
+                .map_err(|error| StartError::System("read the file in egress_ca", error))?,
             config,
             artifacts,
             logs,

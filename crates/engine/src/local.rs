@@ -58,6 +58,8 @@ struct Inner {
     /// Instances that this thread used last, by version.
     used: RefCell<HashMap<VersionId, Rc<Route>>>,
     scratch: RefCell<Scratch>,
+    /// What workers' subrequests use.
+    egress: Rc<crate::egress::Pool>,
 }
 
 /// An instance and the connection to it.
@@ -80,6 +82,7 @@ impl LocalEngine {
             connections: RefCell::default(),
             used: RefCell::default(),
             scratch: RefCell::default(),
+            egress: Rc::default(),
         }))
     }
 
@@ -264,7 +267,8 @@ impl LocalEngine {
             return Ok(connection.clone());
         }
         connections.retain(|_, connection| !connection.closed());
-        let connection = Connection::open(host.clone(), thread, self.0.shared.clone())?;
+        let connection =
+            Connection::open(host.clone(), thread, self.0.shared.clone(), self.0.egress.clone())?;
         connections.insert((host.id, thread), connection.clone());
         Ok(connection)
     }

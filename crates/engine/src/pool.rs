@@ -382,6 +382,7 @@ mod tests {
             bindings: vec![],
             limits: Limits::default(),
             isolation,
+            egress: Default::default(),
             compatibility_date: String::new(),
             compatibility_flags: vec![],
         }

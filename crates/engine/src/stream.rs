@@ -56,6 +56,8 @@ struct StreamState {
     recv: RecvWindow,
     send: SendWindow,
     writer: Option<Waker>,
+    /// Waits for the stream to break.
+    watcher: Option<Waker>,
     /// Our half is closed.
     sent_all: bool,
     done: bool,
@@ -171,6 +173,16 @@ impl Stream {
         self.state.borrow_mut().bulk = true;
     }
 
+    /// Waits until the stream is broken off.
+    pub fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
+        let mut state = self.state.borrow_mut();
+        if state.broken.is_some() {
+            return Poll::Ready(());
+        }
+        remember(&mut state.watcher, cx);
+        Poll::Pending
+    }
+
     /// Waits for credit; `None` when the stream takes nothing more.
     pub fn poll_credit(&self, cx: &Context<'_>) -> Poll<Option<usize>> {
         let mut state = self.state.borrow_mut();
@@ -237,6 +249,7 @@ impl Stream {
         state.broken = Some(broken);
         wake(&mut state.reader);
         wake(&mut state.writer);
+        wake(&mut state.watcher);
     }
 
     fn send(&self, encode: impl FnOnce(&mut Vec<u8>)) {

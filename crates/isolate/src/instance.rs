@@ -328,9 +328,13 @@ impl Instance {
             Event::Failed { key, code, message } => {
                 state.attribute(*key);
                 let code = match code {
-                    ResetCode::Refused => "refused",
-                    ResetCode::Timeout => "timeout",
-                    _ => "unreachable",
+                    ResetCode::Refused => "egress_refused",
+                    ResetCode::DnsFailed => "dns_failed",
+                    ResetCode::ConnectionRefused => "connection_refused",
+                    ResetCode::Timeout | ResetCode::TimedOut => "timed_out",
+                    ResetCode::TlsFailed => "tls_failed",
+                    ResetCode::BadResponse => "bad_response",
+                    _ => "connection_lost",
                 };
                 let arguments = [
                     v8::Integer::new_from_unsigned(scope, *key).into(),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AccountId, Digest, Isolation, Limits, Route, ScriptName, VersionId};
+use crate::{AccountId, Digest, Egress, Isolation, Limits, Route, ScriptName, VersionId};
 
 /// The value behind a name in a worker's `env`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,6 +67,8 @@ pub struct Worker {
     pub limits: Limits,
     /// Whom it shares a process with.
     pub isolation: Isolation,
+    /// What it may reach.
+    pub egress: Egress,
     /// `YYYY-MM-DD`, empty when not given.
     pub compatibility_date: String,
     /// Flags such as `nodejs_compat`.
@@ -131,6 +133,7 @@ mod tests {
             bindings: vec![],
             limits: Limits::default(),
             isolation: Isolation::Account,
+            egress: Egress::default(),
             compatibility_date: String::new(),
             compatibility_flags: vec![],
         })

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Row};
 use selvedge_model::{
-    AccountId, Artifact, Binding, BindingValue, Digest, Isolation, Limits, RoutePattern, ScriptName,
+    AccountId, Artifact, Binding, BindingValue, Digest, Egress, Isolation, Limits, RoutePattern, ScriptName,
     VersionId, Worker,
 };
 use serde::Serialize;
@@ -51,6 +51,8 @@ pub struct VersionRecord {
     pub limits: Limits,
     /// Whom it shares a process with.
     pub isolation: Isolation,
+    /// What it may reach.
+    pub egress: Egress,
     /// `YYYY-MM-DD`, empty when not given.
     pub compatibility_date: String,
     /// Flags such as `nodejs_compat`.
@@ -67,7 +69,8 @@ pub fn new_version_id() -> VersionId {
 const SELECT: &str = "SELECT id, digest, created_at, message, bindings, limits, isolation,
         compatibility_date, compatibility_flags, handlers,
         coalesce((SELECT percentage FROM deployment_share WHERE version = version.id AND deployment =
-            (SELECT max(seq) FROM deployment WHERE deployment.script = version.script)), 0.0)
+            (SELECT max(seq) FROM deployment WHERE deployment.script = version.script)), 0.0),
+        egress
      FROM version";
 
 impl Store {
@@ -210,6 +213,7 @@ impl Store {
             bindings: record.bindings,
             limits: record.limits,
             isolation: record.isolation,
+            egress: record.egress,
             compatibility_date: record.compatibility_date,
             compatibility_flags: record.compatibility_flags,
         })
@@ -239,8 +243,8 @@ fn insert(db: &Connection, script: i64, new: &NewVersion) -> Result<(), StoreErr
     let bindings: Vec<&Binding> = worker.bindings.iter().filter(public).collect();
     db.prepare_cached(
         "INSERT INTO version (id, script, digest, bindings, limits, isolation, compatibility_date,
-            compatibility_flags, handlers, message, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+            compatibility_flags, handlers, message, created_at, egress)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
     )?
     .execute((
         worker.version.as_str(),
@@ -254,6 +258,7 @@ fn insert(db: &Connection, script: i64, new: &NewVersion) -> Result<(), StoreErr
         json(&new.handlers)?,
         &new.message,
         now_ms(),
+        json(&worker.egress)?,
     ))?;
     Ok(())
 }
@@ -273,9 +278,9 @@ pub(crate) fn copy(
     let id = new_version_id();
     db.execute(
         "INSERT INTO version (id, script, digest, bindings, limits, isolation, compatibility_date,
-            compatibility_flags, handlers, message, created_at)
+            compatibility_flags, handlers, message, created_at, egress)
          SELECT ?1, script, digest, ?2, limits, isolation, compatibility_date, compatibility_flags,
-            handlers, ?3, ?4 FROM version WHERE id = ?5",
+            handlers, ?3, ?4, egress FROM version WHERE id = ?5",
         (id.as_str(), json(&bindings)?, message, now_ms(), from.as_str()),
     )?;
     Ok(id)
@@ -305,6 +310,7 @@ fn record(db: &Connection, row: &Row<'_>) -> Result<VersionRecord, StoreError> {
         bindings,
         limits: parse("limits", &text(5)?, |t| serde_json::from_str(t))?,
         isolation: parse("isolation", &text(6)?, |t| serde_json::from_str(t))?,
+        egress: parse("egress", &text(11)?, |t| serde_json::from_str(t))?,
         compatibility_date: text(7)?,
         compatibility_flags: parse("compatibility flags", &text(8)?, |t| serde_json::from_str(t))?,
         handlers: parse("handlers", &text(9)?, |t| serde_json::from_str(t))?,

@@ -68,6 +68,7 @@ impl Data {
             bindings,
             limits: Limits { cpu_ms: 7, ..Limits::default() },
             isolation: Isolation::Worker,
+            egress: selvedge_model::Egress { allow: vec!["*.example.com".parse().unwrap()], deny: vec![] },
             compatibility_date: "2026-01-01".into(),
             compatibility_flags: vec!["nodejs_compat".into()],
         };

@@ -36,6 +36,16 @@ pub enum ResetCode {
     Bystander = 11,
     /// The peer broke the protocol on this stream.
     Protocol = 12,
+    /// The destination's name could not be resolved.
+    DnsFailed = 20,
+    /// Nothing listens at the destination.
+    ConnectionRefused = 21,
+    /// The destination took too long.
+    TimedOut = 22,
+    /// The destination's certificate is not trusted, or TLS failed otherwise.
+    TlsFailed = 23,
+    /// The destination answered with what cannot be used.
+    BadResponse = 24,
 }
 
 impl ResetCode {
@@ -52,6 +62,11 @@ impl ResetCode {
             10 => Self::Unreachable,
             11 => Self::Bystander,
             12 => Self::Protocol,
+            20 => Self::DnsFailed,
+            21 => Self::ConnectionRefused,
+            22 => Self::TimedOut,
+            23 => Self::TlsFailed,
+            24 => Self::BadResponse,
             _ => Self::Canceled,
         }
     }

@@ -60,6 +60,7 @@ pub fn snapshot(scripts: &[&str]) -> Snapshot {
             bindings: vec![],
             limits: Limits { body_bytes: 1 << 20, ..Limits::default() },
             isolation: Isolation::Account,
+            egress: Default::default(),
             compatibility_date: String::new(),
             compatibility_flags: vec![],
         };

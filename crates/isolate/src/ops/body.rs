@@ -5,6 +5,7 @@ use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 
 use super::{append_bytes, body_length, key, text, throw_type_error, uint8_array};
 use crate::instance::State;
+use crate::stream::Role;
 
 /// Most that may wait beyond the credit of a stream; a writer that ignores its credit is stopped there.
 const PENDING_MAX: i64 = 16 << 20;
@@ -120,6 +121,10 @@ pub fn cancel(
     let state = State::of(scope);
     let key = key(&arguments);
     if let Some(stream) = state.streams.borrow_mut().get(key) {
+        if stream.role != Role::Incoming && stream.out_ended {
+            // The server need not send the rest.
+            stream.reset(ResetCode::Canceled, "");
+        }
         stream.discard();
     }
     state.sweep(key);

@@ -150,6 +150,9 @@ fn metadata(project: &Project, message: &str) -> Value {
     if let Some(isolation) = &project.isolation {
         metadata.insert("isolation".into(), isolation.clone().into());
     }
+    if let Some(egress) = &project.egress {
+        metadata.insert("egress".into(), json!(egress));
+    }
     if let Some(routes) = &project.routes {
         metadata.insert("routes".into(), routes.clone().into());
     }

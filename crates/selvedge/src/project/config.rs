@@ -142,6 +142,7 @@ fn project(place: &str, merged: Section, mut warnings: Vec<String>) -> Outcome<P
         compatibility_flags: merged.compatibility_flags.unwrap_or_default(),
         limits,
         isolation: own.isolation,
+        egress: own.egress,
         build,
         warnings,
         ..Project::default()

@@ -42,6 +42,8 @@ pub(crate) struct Project {
     pub(crate) limits: Map<String, Value>,
     /// `shared`, `account` or `worker`.
     pub(crate) isolation: Option<String>,
+    /// What the worker may reach.
+    pub(crate) egress: Option<selvedge_model::Egress>,
     /// How to bundle.
     pub(crate) build: BuildOptions,
     /// What the user should know, such as settings that have no effect here.

@@ -37,6 +37,7 @@ pub(super) struct Section {
 pub(super) struct Own {
     pub(super) limits: Map<String, Value>,
     pub(super) isolation: Option<String>,
+    pub(super) egress: Option<selvedge_model::Egress>,
 }
 
 /// A route as a string or as an object.
