@@ -6,7 +6,7 @@ import {
 } from "../internal/primordials.ts";
 import { finishInterface, illegalConstructor, requireArguments } from "../internal/webidl.ts";
 import { describe } from "../internal/report.ts";
-import { dropSubrequests } from "../fetch/fetch.ts";
+import { dropSubrequests } from "../fetch/subrequest.ts";
 import { abortRequest, type Request } from "../fetch/request.ts";
 import { breakBody, endBody } from "../streams/incoming.ts";
 import { stopPump } from "../streams/pump.ts";

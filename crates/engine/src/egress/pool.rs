@@ -167,3 +167,81 @@ async fn sweep(pool: Weak<Pool>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper_util::rt::TokioIo;
+
+    async fn sender() -> (http1::SendRequest<Outgoing>, tokio::io::DuplexStream) {
+        let (near, far) = tokio::io::duplex(64);
+        let (mut sender, driver) = http1::handshake(TokioIo::new(near)).await.unwrap();
+        tokio::task::spawn_local(driver);
+        sender.ready().await.unwrap();
+        (sender, far)
+    }
+
+    fn account(name: &str) -> AccountId {
+        name.parse().unwrap()
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn connections_stay_with_their_account_and_origin() {
+        let kept = async {
+            let pool = Rc::new(Pool::default());
+            let (sender, _far) = sender().await;
+            let owner = account("owner");
+            pool.keep(&key(&owner, true, "a.example", 443), &pool.tenant(&owner), sender);
+            for other in [
+                key(&account("other"), true, "a.example", 443),
+                key(&owner, false, "a.example", 443),
+                key(&owner, true, "b.example", 443),
+                key(&owner, true, "a.example", 444),
+            ] {
+                assert!(pool.take(&other).is_none(), "{other}");
+            }
+            assert!(pool.take(&key(&owner, true, "a.example", 443)).is_some());
+            assert!(pool.take(&key(&owner, true, "a.example", 443)).is_none());
+        };
+        tokio::task::LocalSet::new().run_until(kept).await;
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_is_kept_is_bounded_and_ends() {
+        let bounded = async {
+            let pool = Rc::new(Pool::default());
+            let mut ends = Vec::new();
+            for number in 0..IDLE_ACCOUNT_MAX * 3 {
+                let (sender, far) = sender().await;
+                ends.push(far);
+                let owner = account(if number % 3 == 0 { "one" } else { "two" });
+                let host = format!("h{}", number % 7);
+                pool.keep(&key(&owner, false, &host, 80), &pool.tenant(&owner), sender);
+                for tenant in pool.tenants.borrow().values() {
+                    assert!(tenant.idle.get() <= IDLE_ACCOUNT_MAX);
+                }
+            }
+            assert_eq!(pool.idle.get(), IDLE_ACCOUNT_MAX * 2);
+            assert!(!pool.drop_old(Instant::now() + IDLE_TIMEOUT));
+            assert_eq!(pool.idle.get(), 0);
+            assert!(pool.shelves.borrow().is_empty() && pool.tenants.borrow().is_empty());
+        };
+        tokio::task::LocalSet::new().run_until(bounded).await;
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn closed_connections_are_not_given_out() {
+        let closed = async {
+            let pool = Rc::new(Pool::default());
+            let (sender, far) = sender().await;
+            let owner = account("owner");
+            pool.keep("k", &pool.tenant(&owner), sender);
+            drop(far);
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            assert!(pool.take("k").is_none());
+        };
+        tokio::task::LocalSet::new().run_until(closed).await;
+    }
+}

@@ -5,6 +5,7 @@
 
 pub mod api;
 pub mod client;
+pub mod origin;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
