@@ -45,7 +45,7 @@ function required(source: Source, member: string): unknown {
 
 const none: Read = () => {};
 const hash: Read = (source, out) => {
-  out.hash = normalize(required(source, "hash"), "digest").name;
+  out.hash = normalize(required(source, "hash"), "hash").name;
 };
 const rsaGeneration: Read = (source, out) => {
   out.modulusLength = toInteger(required(source, "modulusLength"), LONG, "modulusLength");
@@ -98,6 +98,7 @@ const pbkdf2: Read = (source, out) => {
   out.salt = toBytes(required(source, "salt"), "salt");
 };
 
+const hashes: Record<string, Read> = { "SHA-1": none, "SHA-256": none, "SHA-384": none, "SHA-512": none };
 const ciphers: Record<string, Read> = { "RSA-OAEP": oaep, "AES-CTR": ctr, "AES-CBC": cbc, "AES-GCM": gcm };
 const signatures: Record<string, Read> = {
   "RSASSA-PKCS1-v1_5": none,
@@ -150,7 +151,8 @@ const lengths: Record<string, Read> = {
 const tables = {
   __proto__: null,
   // MD5 as Cloudflare's runtime has it, for digests alone.
-  digest: table({ "SHA-1": none, "SHA-256": none, "SHA-384": none, "SHA-512": none, MD5: none }),
+  digest: table({ ...hashes, MD5: none }),
+  hash: table(hashes),
   encrypt: table(ciphers),
   sign: table(signatures),
   generateKey: table(generated),

@@ -1,9 +1,10 @@
 /** Keys with a public half: RSA, the NIST curves, Ed25519 and X25519. */
+import { TypedArrayPrototypeGetByteLength } from "../internal/primordials.ts";
 import * as ops from "../host.ts";
 import type { Bytes, Handle } from "../ops.d.ts";
 import type { Parameters } from "./algorithms.ts";
 import type { Jwk } from "./convert.ts";
-import { accessError, check, dataError, notSupported, settle } from "./errors.ts";
+import { accessError, check, dataError, notSupported, operationError, settle } from "./errors.ts";
 import { algorithmName, checkJwk, expect, expectAlgorithm, writeJwk } from "./jwk.ts";
 import { type CryptoKey, type Inner, type KeyAlgorithm, makeKey, restrictUsages, usageSet } from "./key.ts";
 import { requireUsages } from "./secrets.ts";
@@ -47,6 +48,18 @@ function describe({ name, hash, namedCurve }: Parameters, handle: Handle): KeyAl
   return { __proto__: null, name, hash, modulusLength, publicExponent: info[3] } as KeyAlgorithm;
 }
 
+/** Throws for RSA keys that are not generated here: too small, too large, or with an exponent nobody uses. */
+function checkNumbers(bits: number, exponent: Uint8Array<ArrayBuffer>): void {
+  if (bits < 1024 || bits > 8192 || bits % 8 !== 0) {
+    throw operationError("RSA keys are generated with 1024 to 8192 bits, a multiple of 8.");
+  }
+  let value = 0;
+  for (let i = 0; i < TypedArrayPrototypeGetByteLength(exponent); i++) value = value * 256 + exponent[i]!;
+  if (value !== 3 && value !== 17 && value !== 65537) {
+    throw operationError("RSA keys are generated with the public exponent 65537, 17 or 3.");
+  }
+}
+
 export interface Pair {
   publicKey: CryptoKey;
   privateKey: CryptoKey;
@@ -58,8 +71,8 @@ export async function generatePair(parameters: Parameters, extractable: boolean,
   const forPrivate = usagesOf(name, true);
   restrictUsages(usages, forPublic | forPrivate, name);
   const kind = kindOf(parameters);
-  // The host checks numbers before it begins, but a missing usage would be noticed after seconds.
-  if (kind !== "RSA" || modulusLength! <= 8192) requireUsages(usages & forPrivate);
+  if (kind === "RSA") checkNumbers(modulusLength!, publicExponent!);
+  requireUsages(usages & forPrivate);
   const answer = ops.keyGenerate(kind, modulusLength ?? 0, publicExponent, false);
   const handle = (await settle(answer)).value;
   const algorithm = describe(parameters, handle);

@@ -86,12 +86,12 @@ export class SubtleCrypto {
 
   async encrypt(algorithm: Identifier, key: unknown, data: unknown): Promise<ArrayBuffer> {
     SubtleCrypto.#enter(this, arguments.length, 3, "encrypt");
-    return run(algorithm, key, data, true);
+    return await run(algorithm, key, data, true);
   }
 
   async decrypt(algorithm: Identifier, key: unknown, data: unknown): Promise<ArrayBuffer> {
     SubtleCrypto.#enter(this, arguments.length, 3, "decrypt");
-    return run(algorithm, key, data, false);
+    return await run(algorithm, key, data, false);
   }
 
   async sign(algorithm: Identifier, key: unknown, data: unknown): Promise<ArrayBuffer> {
@@ -121,7 +121,8 @@ export class SubtleCrypto {
     const usages = toUsages(keyUsages);
     const parameters = normalize(identifier, "generateKey");
     const make = isSecret(parameters.name) ? generateSecret : generatePair;
-    return make(parameters, !!extractable, usages);
+    // Awaited, since returning a promise would look up its `then`; so below.
+    return await make(parameters, !!extractable, usages);
   }
 
   async deriveKey(

@@ -42,7 +42,10 @@ fn value<'s>(scope: &mut PinScope<'s, '_>, outcome: Result<Output>) -> Option<v8
     match outcome {
         Ok(Output::Bytes(bytes)) => array_buffer(scope, &bytes),
         Ok(Output::Flag(flag)) => Some(v8::Boolean::new(scope, flag).into()),
-        Ok(Output::Key(key)) => Some(handles::add(scope, Resource::Key(key))?.into()),
+        Ok(Output::Key(key)) => match handles::add(scope, Resource::Key(key)) {
+            Some(handle) => Some(handle.into()),
+            None => failure(scope, Error::Operation("The worker has no memory left for another key.")),
+        },
         Err(error) => failure(scope, error),
     }
 }
