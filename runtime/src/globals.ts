@@ -19,7 +19,7 @@ import { Request } from "./fetch/request.ts";
 import { Response } from "./fetch/response.ts";
 import { streamInterfaces } from "./streams/streams.ts";
 import { readable } from "./streams/incoming.ts";
-import { writable } from "./streams/pump.ts";
+import { piped, writable } from "./streams/pump.ts";
 import { installClock, installTemporal } from "./time/clock.ts";
 import { clearInterval, clearTimeout, setInterval, setTimeout, timerDue } from "./time/timers.ts";
 import { URLSearchParams } from "./url/search-params.ts";
@@ -121,6 +121,7 @@ export function deliverEntry(): void {
     timer: timerDue,
     readable,
     writable,
+    piped,
     aborted,
     response: (key, status, _statusText, head) => responded(key, status, head),
     failed,

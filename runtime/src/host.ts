@@ -16,6 +16,7 @@ export const {
   bodyAbort,
   bodyPull,
   bodyCancel,
+  bodyPipe,
   fetchStart,
   fetchCancel,
   timerStart,

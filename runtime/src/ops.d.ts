@@ -111,6 +111,12 @@ export interface Ops {
   bodyPull(key: Key): Uint8Array<ArrayBuffer> | null | undefined;
   /** Nobody wants the rest of the incoming body. */
   bodyCancel(key: Key): void;
+  /**
+   * Lets the host move the rest of the incoming body of `from` to the outgoing body of `to`, and end that. 1: the
+   * event `piped` follows, unless `bodyCancel` on `from` or `bodyAbort` on `to` comes before it. 0: all of it has been
+   * moved already. 2: `to` takes nothing more. Throws a `TypeError` when `from` was broken off.
+   */
+  bodyPipe(from: Key, to: Key): 0 | 1 | 2;
 
   /**
    * Opens a subrequest on behalf of the current request. Its body is written by `bodyWrite` and `bodyEnd` if
@@ -367,6 +373,11 @@ export interface Entry {
   readable(key: Key): void;
   /** An outgoing body has credit again. */
   writable(key: Key): void;
+  /**
+   * The body that the host moved to the outgoing body `to` is at its end (`error` is empty), was broken off, or found
+   * nobody who takes it.
+   */
+  piped(to: Key, error: string): void;
   /** The client of an incoming request went away, or the request's time is up. */
   aborted(key: Key, reason: string): void;
   /** The head of a subrequest's response arrived. `statusText` may be empty. */

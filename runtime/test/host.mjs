@@ -155,6 +155,13 @@ export class Host {
         from.wantsRead = true;
         return undefined;
       },
+      bodyPipe: (from, to) => {
+        host.calls.push(["bodyPipe", from, to]);
+        const target = stream(to);
+        if (target.gone || target.ended) return 2;
+        stream(from).pipedTo = to;
+        return host.relay(from) ? 1 : 0;
+      },
       bodyCancel: (key) => {
         host.calls.push(["bodyCancel", key]);
         stream(key).cancelled = true;
@@ -244,7 +251,31 @@ export class Host {
         host.current = key;
       },
     };
+    this.ops = ops;
     this.context.__ops = ops;
+    // Node 20 has neither.
+    if (inContext("ArrayBuffer.prototype.transfer") === undefined) {
+      this.context.__move = (buffer) => structuredClone(buffer, { transfer: [buffer] });
+      inContext(`{
+        const move = __move;
+        const gone = new WeakSet();
+        const isGone = gone.has.bind(gone);
+        const mark = gone.add.bind(gone);
+        const toOwn = Object.setPrototypeOf;
+        const own = ArrayBuffer.prototype;
+        Object.defineProperty(own, "transfer", { configurable: true, writable: true, value: function transfer() {
+          const moved = toOwn(move(this), own);
+          mark(this);
+          return moved;
+        } });
+        const bytes = Uint8Array;
+        Object.defineProperty(own, "detached", { configurable: true, get() {
+          if (isGone(this)) return true;
+          try { new bytes(this); return false; } catch { return true; }
+        } });
+        delete globalThis.__move;
+      }`);
+    }
     vm.runInContext(bundle().runtime, this.context, { filename: "selvedge:runtime" });
     this.entry = this.context.__selvedge;
     inContext("delete globalThis.__selvedge");
@@ -284,10 +315,43 @@ export class Host {
     return this.responses.get(key);
   }
 
+  /** Moves what has arrived along a pipe; true while more may come. */
+  relay(from) {
+    const source = this.streams.get(from);
+    const to = source.pipedTo;
+    for (;;) {
+      const chunk = source.incoming.shift();
+      if (chunk === undefined) return true;
+      if (chunk === null) {
+        this.ops.bodyEnd(to);
+        source.pipedTo = undefined;
+        return false;
+      }
+      if (chunk instanceof Error) {
+        source.pipedTo = undefined;
+        throw new this.realm.TypeError(chunk.message);
+      }
+      this.ops.bodyWrite(to, Buffer.from(chunk));
+    }
+  }
+
   /** Adds chunks to an incoming body, as the wire would. */
   async feed(key, ...chunks) {
     const stream = this.streams.get(key);
     stream.incoming.push(...chunks);
+    if (stream.pipedTo !== undefined) {
+      const to = stream.pipedTo;
+      let error = "";
+      let more = false;
+      try {
+        more = this.relay(key);
+      } catch (thrown) {
+        error = thrown.message;
+      }
+      if (!more) this.entry.piped(to, error);
+      await this.settle();
+      return;
+    }
     if (stream.wantsRead) {
       stream.wantsRead = false;
       this.entry.readable(key);

@@ -135,6 +135,7 @@ struct Entry {
     timer: v8::Global<v8::Function>,
     readable: v8::Global<v8::Function>,
     writable: v8::Global<v8::Function>,
+    piped: v8::Global<v8::Function>,
     aborted: v8::Global<v8::Function>,
     response: v8::Global<v8::Function>,
     failed: v8::Global<v8::Function>,
@@ -172,6 +173,7 @@ pub enum Event<'a> {
     Timer { token: u32, request: u32 },
     Readable(u32),
     Writable(u32),
+    Piped { key: u32, error: &'a str },
     Aborted { key: u32, reason: &'a str },
     Response { key: u32, head: Head<'a> },
     Failed { key: u32, code: ResetCode, message: &'a str },
@@ -310,10 +312,12 @@ impl Instance {
                 let argument = v8::Integer::new_from_unsigned(scope, *key).into();
                 v8::Local::new(scope, function).call(scope, undefined, &[argument]);
             }
-            Event::Aborted { key, reason } => {
+            Event::Piped { key, error: text } | Event::Aborted { key, reason: text } => {
                 state.attribute(*key);
-                let arguments = [v8::Integer::new_from_unsigned(scope, *key).into(), utf8(scope, reason)];
-                v8::Local::new(scope, &entry.aborted).call(scope, undefined, &arguments);
+                let function =
+                    if matches!(event, Event::Piped { .. }) { &entry.piped } else { &entry.aborted };
+                let arguments = [v8::Integer::new_from_unsigned(scope, *key).into(), utf8(scope, text)];
+                v8::Local::new(scope, function).call(scope, undefined, &arguments);
             }
             Event::Response { key, head } => {
                 state.attribute(*key);
@@ -584,6 +588,7 @@ impl Entry {
             timer: take("timer"),
             readable: take("readable"),
             writable: take("writable"),
+            piped: take("piped"),
             aborted: take("aborted"),
             response: take("response"),
             failed: take("failed"),

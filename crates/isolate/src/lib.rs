@@ -28,6 +28,7 @@ mod jobs;
 mod limits;
 mod modules;
 mod ops;
+mod relay;
 mod snapshot;
 mod start;
 mod stream;

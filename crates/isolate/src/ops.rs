@@ -30,6 +30,7 @@ fn table() -> Vec<(&'static str, Callback)> {
         ("bodyAbort", body::abort.map_fn_to()),
         ("bodyPull", body::pull.map_fn_to()),
         ("bodyCancel", body::cancel.map_fn_to()),
+        ("bodyPipe", body::pipe.map_fn_to()),
         ("fetchStart", respond::fetch_start.map_fn_to()),
         ("fetchCancel", respond::fetch_cancel.map_fn_to()),
         ("timerStart", clock::timer_start.map_fn_to()),

@@ -39,6 +39,10 @@ pub struct Stream {
     /// JavaScript does not want the rest.
     pub discard: bool,
     pub recv: RecvWindow,
+    /// The stream whose outgoing body is this one's incoming body; 0 when none. See `relay.rs`.
+    pub relay_to: u32,
+    /// The other end of `relay_to`.
+    pub relay_from: u32,
 
     /// The peer wants nothing more: what the worker still writes goes nowhere.
     canceled: bool,
@@ -76,6 +80,8 @@ impl Stream {
             wants_read: false,
             discard: false,
             recv: RecvWindow::default(),
+            relay_to: 0,
+            relay_from: 0,
             canceled: false,
             head_received: false,
             head_sent: false,
@@ -186,6 +192,7 @@ impl Stream {
         message::put_reset(&mut self.outbox.frames(), self.wire_id, code, text);
         self.out_ended = true;
         self.incoming_ended = true;
+        self.broken.get_or_insert_with(|| "The stream was broken off.".into());
         self.done = true;
         self.done_sent = true;
         self.drop_pending();
@@ -228,6 +235,7 @@ impl Stream {
     /// JavaScript does not want the rest of the body.
     pub fn discard(&mut self) {
         self.discard = true;
+        self.relay_to = 0;
         let bytes = self.incoming.drain(..).map(|chunk| chunk.len()).sum();
         self.consumed(bytes);
     }

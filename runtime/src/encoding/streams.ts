@@ -7,17 +7,17 @@ import {
   TypedArrayPrototypeGetByteLength,
 } from "../internal/primordials.ts";
 import { finishInterface } from "../internal/webidl.ts";
-import { TransformStream } from "../streams/streams.ts";
+import { TransformPair } from "../streams/streams.ts";
 import * as ops from "../host.ts";
 import { TextDecoder } from "./text.ts";
 
 export class TextEncoderStream {
-  #transform: TransformStream;
+  #transform: TransformPair;
 
   constructor() {
     // The first half of a surrogate pair whose second half may be in the next chunk.
     let half = "";
-    this.#transform = new TransformStream<unknown, Uint8Array>({
+    this.#transform = new TransformPair({
       transform(chunk, controller) {
         let text = half + `${chunk as string}`;
         half = "";
@@ -27,10 +27,13 @@ export class TextEncoderStream {
           text = StringPrototypeSlice(text, 0, -1);
         }
         if (text !== "") controller.enqueue(ops.encodeUtf8(text));
+        return undefined;
       },
       flush(controller) {
         if (half !== "") controller.enqueue(ops.encodeUtf8(half));
+        return undefined;
       },
+      cancel: () => undefined,
     });
   }
   get encoding(): string {
@@ -47,24 +50,27 @@ finishInterface(TextEncoderStream, "TextEncoderStream");
 
 export class TextDecoderStream {
   #decoder: TextDecoder;
-  #transform: TransformStream;
+  #transform: TransformPair;
 
   constructor(label: string | undefined = undefined, options?: { fatal?: boolean; ignoreBOM?: boolean }) {
     const decoder = new TextDecoder(label, options);
     this.#decoder = decoder;
     const decode = TextDecoder.prototype.decode;
-    this.#transform = new TransformStream<unknown, string>({
+    this.#transform = new TransformPair({
       transform(chunk, controller) {
         const bytes = bytesOf(chunk);
         if (bytes === undefined) throw new TypeError("TextDecoderStream takes chunks of bytes.");
-        if (TypedArrayPrototypeGetByteLength(bytes) === 0) return;
+        if (TypedArrayPrototypeGetByteLength(bytes) === 0) return undefined;
         const text = ReflectApply(decode, decoder, [bytes, { stream: true }]);
         if (text !== "") controller.enqueue(text);
+        return undefined;
       },
       flush(controller) {
         const text = ReflectApply(decode, decoder, []);
         if (text !== "") controller.enqueue(text);
+        return undefined;
       },
+      cancel: () => undefined,
     });
   }
   get encoding(): string {

@@ -1,8 +1,6 @@
 /** What `Request` and `Response` share: their bodies. */
 import {
-  ArrayPrototypePush,
   bytesOf,
-  concatBytes,
   JSONParse,
   ObjectDefineProperty,
   ObjectGetOwnPropertyDescriptor,
@@ -17,15 +15,14 @@ import {
 import { toUSVString } from "../internal/webidl.ts";
 import { IncomingBody } from "../streams/incoming.ts";
 import {
-  cancelQuietly,
+  collectBytes,
   isDisturbed,
   isLocked,
   isReadableStream,
-  openReader,
-  readChunk,
-  ReadableStream,
+  type ReadableStream,
   streamOf,
   tee,
+  usedStream,
 } from "../streams/streams.ts";
 import { isParams } from "../url/search-params.ts";
 import * as ops from "../host.ts";
@@ -93,27 +90,11 @@ export function extractBody(value: unknown): RawBody {
 export function isUnusable(raw: RawBody): boolean {
   if (raw === null || typeof raw === "string") return false;
   if (raw === CONSUMED) return true;
-  return raw instanceof ReadableStream && (isDisturbed(raw) || isLocked(raw));
+  return isReadableStream(raw) && (isDisturbed(raw) || isLocked(raw));
 }
 
 export function alreadyUsed(): TypeError {
   return new TypeError("The body has been read already, or its stream is locked.");
-}
-
-async function drain(stream: ReadableStream<unknown>): Promise<Uint8Array<ArrayBuffer>> {
-  const reader = openReader(stream);
-  const chunks: Uint8Array<ArrayBuffer>[] = [];
-  for (;;) {
-    const { done, value } = await readChunk(reader);
-    if (done) return concatBytes(chunks);
-    const bytes = bytesOf(value);
-    if (bytes === undefined) {
-      const error = new TypeError("A body stream gave a chunk that is no Uint8Array.");
-      cancelQuietly(reader, error);
-      throw error;
-    }
-    ArrayPrototypePush(chunks, bytes);
-  }
 }
 
 /** How the mixin reaches into the class that it is mixed into; each throws for a strange object. */
@@ -132,7 +113,7 @@ export function installBody<T extends object>(prototype: T, access: BodyAccess<T
   function take(owner: T): RawBody {
     const raw = access.get(owner);
     if (isUnusable(raw)) throw alreadyUsed();
-    if (raw !== null && !(raw instanceof ReadableStream)) access.set(owner, CONSUMED);
+    if (raw !== null && !isReadableStream(raw)) access.set(owner, CONSUMED);
     return raw;
   }
 
@@ -141,7 +122,7 @@ export function installBody<T extends object>(prototype: T, access: BodyAccess<T
     if (raw === null) return new Uint8Array(0);
     if (typeof raw === "string") return ops.encodeUtf8(raw);
     if (raw instanceof IncomingBody) return await raw.collect();
-    if (raw instanceof ReadableStream) return await drain(raw);
+    if (isReadableStream(raw)) return await collectBytes(raw);
     // Copied, for blobs and clones share theirs.
     return TypedArrayPrototypeSlice(raw as Uint8Array);
   }
@@ -159,14 +140,14 @@ export function installBody<T extends object>(prototype: T, access: BodyAccess<T
     get body(): ReadableStream<unknown> | null {
       const owner = this as unknown as T;
       const raw = access.get(owner);
-      if (raw === null || raw instanceof ReadableStream) return raw;
+      if (raw === null || isReadableStream(raw)) return raw;
       const stream = materialize(raw);
       access.set(owner, stream);
       return stream;
     },
     get bodyUsed(): boolean {
       const raw = access.get(this as unknown as T);
-      return raw === CONSUMED || (raw instanceof ReadableStream && isDisturbed(raw));
+      return raw === CONSUMED || (isReadableStream(raw) && isDisturbed(raw));
     },
     async arrayBuffer(): Promise<ArrayBuffer> {
       return (await takeBytes(this as unknown as T)).buffer;
@@ -209,11 +190,7 @@ export function installBody<T extends object>(prototype: T, access: BodyAccess<T
 
 function materialize(raw: Exclude<RawBody, null | ReadableStream<unknown>>): ReadableStream<unknown> {
   if (raw instanceof IncomingBody) return raw.toStream();
-  if (raw === CONSUMED) {
-    const stream = streamOf(new Uint8Array(0));
-    cancelQuietly(openReader(stream), undefined);
-    return stream;
-  }
+  if (raw === CONSUMED) return usedStream();
   return streamOf(typeof raw === "string" ? ops.encodeUtf8(raw) : TypedArrayPrototypeSlice(raw as Uint8Array));
 }
 
@@ -221,6 +198,6 @@ function materialize(raw: Exclude<RawBody, null | ReadableStream<unknown>>): Rea
 export function cloneBody(raw: RawBody): [RawBody, RawBody] {
   if (isUnusable(raw)) throw alreadyUsed();
   if (raw instanceof IncomingBody) return tee(raw.toStream());
-  if (raw instanceof ReadableStream) return tee(raw);
+  if (isReadableStream(raw)) return tee(raw);
   return [raw, raw];
 }

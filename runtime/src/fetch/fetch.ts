@@ -25,7 +25,97 @@ const REDIRECTS_MAX = 20;
 const BODY_HEADERS = ["content-type", "content-length", "content-encoding", "content-language", "content-location"];
 /** Left out when a redirection leads to another origin. */
 const SECRET_HEADERS = ["authorization", "cookie", "host", "proxy-authorization"];
+<<<<<<< HEAD
 const LENGTH = ["content-length"];
+=======
+
+/** The head of a response to a subrequest. */
+interface Answer {
+  call: Subrequest;
+  status: number;
+  head: Head;
+}
+
+/** Subrequests that are not over: until their response has been read, given up or failed. */
+const calls = new NativeMap<Key, Subrequest>();
+const owned = new Owned();
+
+class Subrequest {
+  readonly key: Key;
+  readonly owner: Key = ops.currentRequest();
+  readonly signal: AbortSignal | undefined;
+  readonly answer: Promise<Answer>;
+  #resolve!: (answer: Answer) => void;
+  #reject!: (error: unknown) => void;
+  readonly #stop = () => this.cancel(this.signal!.reason);
+
+  constructor(key: Key, signal: AbortSignal | undefined) {
+    this.key = key;
+    this.signal = signal;
+    this.answer = new NativePromise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    MapPrototypeSet(calls, key, this);
+    owned.add(this.owner, key);
+    if (signal !== undefined) onAbort(signal, this.#stop);
+  }
+
+  responded(status: number, head: Head): void {
+    this.#resolve({ call: this, status, head });
+  }
+
+  /** Once answered, the promise takes no notice. */
+  failed(error: unknown): void {
+    this.over();
+    stopPump(this.key, error);
+    this.#reject(error);
+  }
+
+  /** Gives up on it, whatever state it is in. */
+  cancel(reason: unknown): void {
+    this.failed(reason);
+    breakBody(this.key, reason);
+    ops.fetchCancel(this.key);
+  }
+
+  /** Nothing happens on it any more. */
+  over(): void {
+    if (!MapPrototypeDelete(calls, this.key)) return;
+    owned.remove(this.owner, this.key);
+    if (this.signal !== undefined) offAbort(this.signal, this.#stop);
+  }
+}
+
+function callOf(key: Key): Subrequest | undefined {
+  return MapPrototypeGet(calls, key) as Subrequest | undefined;
+}
+
+/** The host says that the head of a response arrived. */
+export function responded(key: Key, status: number, head: Head): void {
+  callOf(key)?.responded(status, head);
+}
+
+/** The host says that there will be no response. */
+export function failed(key: Key, code: string, message: string): void {
+  const call = callOf(key);
+  if (call === undefined) return;
+  const error = new TypeError(message === "" ? "The subrequest failed." : message);
+  ObjectDefineProperty(error, "code", { value: code, writable: true, configurable: true });
+  call.failed(error);
+}
+
+/** The request is over; the host has broken its subrequests off. Who still waits for one waits for ever. */
+export function dropSubrequests(owner: Key): void {
+  const keys = owned.take(owner);
+  for (let i = 0; keys !== undefined && i < keys.length; i++) {
+    const call = callOf(keys[i]!);
+    call?.over();
+    stopPump(keys[i]!, undefined);
+    endBody(keys[i]!);
+  }
+}
+>>>>>>> 7a8e2aa (Own the stream classes, and move bodies that only pass through without JavaScript)
 
 function isRedirect(status: number): boolean {
   return status === 301 || status === 302 || status === 303 || status === 307 || status === 308;

@@ -117,11 +117,18 @@ export const TypedArrayPrototypeSubarray = uncurryThis(TypedArrayPrototype.subar
   start?: number,
   end?: number,
 ) => Uint8Array<ArrayBuffer>;
-const DataViewPrototypeGetBuffer = uncurryGetter<ArrayBuffer>(DataView.prototype, "buffer");
-const DataViewPrototypeGetByteLength = uncurryGetter<number>(DataView.prototype, "byteLength");
-const DataViewPrototypeGetByteOffset = uncurryGetter<number>(DataView.prototype, "byteOffset");
+export const TypedArrayPrototypeGetLength = uncurryGetter<number>(TypedArrayPrototype, "length");
+export const DataViewPrototypeGetBuffer = uncurryGetter<ArrayBuffer>(DataView.prototype, "buffer");
+export const DataViewPrototypeGetByteLength = uncurryGetter<number>(DataView.prototype, "byteLength");
+export const DataViewPrototypeGetByteOffset = uncurryGetter<number>(DataView.prototype, "byteOffset");
 export const ArrayBufferIsView = ArrayBuffer.isView;
-const ArrayBufferPrototypeGetByteLength = uncurryGetter<number>(ArrayBuffer.prototype, "byteLength");
+export const ArrayBufferPrototypeGetByteLength = uncurryGetter<number>(ArrayBuffer.prototype, "byteLength");
+export const ArrayBufferPrototypeGetDetached = uncurryGetter<boolean>(ArrayBuffer.prototype, "detached");
+export const ArrayBufferPrototypeSlice = uncurryThis(ArrayBuffer.prototype.slice);
+/** Moves the memory into a new buffer and detaches the old one; throws a `TypeError` where that is not possible. */
+export const ArrayBufferPrototypeTransfer = uncurryThis(
+  (ArrayBuffer.prototype as unknown as { transfer: () => ArrayBuffer }).transfer,
+);
 
 export const NativeUint8Array = Uint8Array;
 export const NativeBigInt = BigInt;

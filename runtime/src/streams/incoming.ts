@@ -8,10 +8,15 @@ import {
   MapPrototypeSet,
   NativeMap,
   NativePromise,
+  TypedArrayPrototypeGetBuffer,
+  TypedArrayPrototypeGetByteLength,
 } from "../internal/primordials.ts";
 import type { Key } from "../ops.d.ts";
 import * as ops from "../host.ts";
-import { ReadableStream } from "./streams.ts";
+import type { ByteController } from "./byte-controller.ts";
+import { type Outcome, PENDING, type Result } from "./promises.ts";
+import { newByteReadable, type ReadableStream, shown } from "./readable-stream.ts";
+import type { Source } from "./source.ts";
 
 /** Bodies that may still get an event. */
 const open = new NativeMap<Key, IncomingBody>();
@@ -45,6 +50,15 @@ export class IncomingBody {
     }
   }
 
+  /** What it broke off with; undefined as long as it has not. */
+  get error(): unknown {
+    return this.#error;
+  }
+
+  get isOver(): boolean {
+    return this.#over;
+  }
+
   /** Settles when something has arrived. */
   ready(): Promise<void> {
     return new NativePromise((resolve) => {
@@ -52,12 +66,9 @@ export class IncomingBody {
     });
   }
 
-  async read(): Promise<Uint8Array<ArrayBuffer> | null> {
-    for (;;) {
-      const chunk = this.pull();
-      if (chunk !== undefined) return chunk;
-      await this.ready();
-    }
+  /** Calls back, once, when something has arrived. */
+  onReady(callback: () => void): void {
+    this.#wake = callback;
   }
 
   /** Everything that is left. */
@@ -85,6 +96,11 @@ export class IncomingBody {
     this.#close();
   }
 
+  /** The host has moved all of it elsewhere. */
+  finish(): void {
+    if (!this.#over) this.#close();
+  }
+
   #close(): void {
     this.#over = true;
     MapPrototypeDelete(open, this.key);
@@ -101,24 +117,56 @@ export class IncomingBody {
   }
 
   /** The same bytes as a stream, which pulls only when it is read from. */
-  toStream(): ReadableStream<unknown> {
-    return new ReadableStream(
-      {
-        type: "bytes",
-        pull: async (controller) => {
-          const chunk = await this.read();
-          if (chunk !== null && chunk.length > 0) {
-            controller.enqueue(chunk);
-          } else {
-            controller.close();
-            // A reader that brought its own buffer waits for this.
-            controller.byobRequest?.respond(0);
-          }
-        },
-        cancel: () => this.cancel(),
-      },
-      { highWaterMark: 0 },
-    ) as ReadableStream<unknown>;
+  toStream(): ReadableStream {
+    const source = new BodySource(this);
+    const controller = newByteReadable(source);
+    source.controller = controller;
+    controller.stream.body = this;
+    controller.start(undefined);
+    return shown(controller.stream);
+  }
+}
+
+class BodySource implements Source {
+  controller!: ByteController;
+  readonly #body: IncomingBody;
+  readonly #ready = () => {
+    const result = this.#step();
+    if (result === undefined) this.controller.pulled();
+  };
+
+  constructor(body: IncomingBody) {
+    this.#body = body;
+  }
+
+  pull(): Result {
+    return this.#step();
+  }
+
+  #step(): Result {
+    const { controller } = this;
+    try {
+      const chunk = this.#body.pull();
+      if (chunk === undefined) {
+        this.#body.onReady(this.#ready);
+        return PENDING;
+      }
+      if (chunk !== null && chunk.length > 0) {
+        controller.enqueueOwned(TypedArrayPrototypeGetBuffer(chunk), 0, TypedArrayPrototypeGetByteLength(chunk));
+        return undefined;
+      }
+      controller.close();
+      // A reader that brought its own buffer waits for this.
+      if (controller.hasWaitingView) controller.respond(0);
+    } catch (error) {
+      controller.error(error);
+    }
+    return undefined;
+  }
+
+  cancel(_reason: unknown): Outcome {
+    this.#body.cancel();
+    return undefined;
   }
 }
 
@@ -139,3 +187,4 @@ export function endBody(key: Key): void {
   const body = MapPrototypeGet(open, key) as IncomingBody | undefined;
   body?.break(new TypeError("The body cannot be read any more: its request is over."));
 }
+

@@ -5,98 +5,196 @@ import {
   MapPrototypeGet,
   MapPrototypeSet,
   NativeMap,
-  NativePromise,
-  PromiseResolve,
 } from "../internal/primordials.ts";
 import type { Key } from "../ops.d.ts";
 import * as ops from "../host.ts";
+import { badChunk } from "./consume.ts";
 import { IncomingBody } from "./incoming.ts";
-import { cancelQuietly, openReader, type ReadableStream, type Reader, readChunk } from "./streams.ts";
+import { type Taken, takeBody } from "./native.ts";
+import { Deferred } from "./promises.ts";
+import { cancelReadable, type ReadRequest } from "./readable.ts";
+import { acquireReader, type DefaultReader, ignore } from "./readers.ts";
+import { type ReadableStream, readableOf } from "./readable-stream.ts";
 
 /** Why a pump stopped before its source's end. */
 export class PumpStopped {
   constructor(readonly reason: unknown) {}
 }
 
-class Pump {
-  #wake: (() => void) | undefined;
-  #stopped: PumpStopped | undefined;
-  readonly #reader: Reader | undefined;
+/** What is written to the host under a key. */
+abstract class Pump {
+  readonly done = new Deferred<undefined>();
+  protected over = false;
 
-  constructor(
-    readonly key: Key,
-    readonly source: IncomingBody | ReadableStream<unknown>,
-  ) {
-    if (!(source instanceof IncomingBody)) this.#reader = openReader(source);
+  constructor(readonly key: Key) {
     MapPrototypeSet(pumps, key, this);
   }
 
-  async run(): Promise<void> {
-    try {
-      if (this.#reader === undefined) await this.#copy(this.source as IncomingBody);
-      else await this.#drain(this.#reader);
-      if (this.#stopped !== undefined) throw this.#stopped;
-      ops.bodyEnd(this.key);
-    } finally {
-      MapPrototypeDelete(pumps, this.key);
-    }
+  abstract start(): void;
+  /** The host has credit again. */
+  abstract wake(): void;
+  /** Lets the source know that nobody wants the rest. */
+  protected abstract cancelSource(reason: unknown): void;
+
+  /** Nobody reads any more: the source is told, and the pump ends. */
+  stop(reason: unknown): void {
+    if (this.over) return;
+    this.failed(new PumpStopped(reason));
+    this.cancelSource(reason);
   }
 
-  async #copy(source: IncomingBody): Promise<void> {
-    for (;;) {
-      const chunk = source.pull();
-      if (this.#stopped !== undefined || chunk === null) return;
-      if (chunk === undefined) await source.ready();
-      else if (!this.#write(chunk)) await this.#credit();
-    }
+  /** The host has moved everything, or has not: `error` says why. */
+  piped(_error: string): void {}
+
+  protected finished(): void {
+    if (this.over) return;
+    ops.bodyEnd(this.key);
+    this.#end();
+    this.done.resolve(undefined);
   }
 
-  async #drain(reader: Reader): Promise<void> {
-    for (;;) {
-      const { done, value } = await readChunk(reader);
-      if (done || this.#stopped !== undefined) return;
-      const bytes = bytesOf(value);
-      if (bytes === undefined) {
-        const error = new TypeError(
-          "A body stream gave a chunk that is no Uint8Array; strings can be piped through a TextEncoderStream.",
-        );
-        cancelQuietly(reader, error);
-        throw error;
-      }
-      if (!this.#write(bytes)) await this.#credit();
-    }
+  protected failed(error: unknown): void {
+    if (this.over) return;
+    this.#end();
+    this.done.reject(error);
   }
 
-  /** False when the credit is exhausted. */
-  #write(bytes: Uint8Array): boolean {
+  #end(): void {
+    this.over = true;
+    MapPrototypeDelete(pumps, this.key);
+  }
+
+  /** Whether more may be written now. */
+  protected write(bytes: Uint8Array): boolean {
     try {
       return ops.bodyWrite(this.key, bytes) > 0;
     } catch (error) {
       this.stop(error);
-      return true;
+      return false;
     }
   }
+}
 
-  #credit(): Promise<void> {
-    if (this.#stopped !== undefined) return PromiseResolve(undefined);
-    return new NativePromise((resolve) => {
-      this.#wake = resolve;
-    });
+/** Writes what a stream gives. It is its own read request: nothing is allocated for a chunk. */
+class StreamPump extends Pump implements ReadRequest {
+  next: ReadRequest | undefined = undefined;
+  readonly #reader: DefaultReader;
+  /** A read is being asked for; its chunk may come at once. */
+  #asking = false;
+  #goOn = false;
+
+  constructor(key: Key, stream: ReadableStream) {
+    super(key);
+    this.#reader = acquireReader(readableOf(stream));
+  }
+
+  start(): void {
+    this.wake();
   }
 
   wake(): void {
-    const wake = this.#wake;
-    this.#wake = undefined;
-    wake?.();
+    do {
+      if (this.over) return;
+      this.#goOn = false;
+      this.#asking = true;
+      this.#reader.read(this);
+      this.#asking = false;
+    } while (this.#goOn);
   }
 
-  /** Nobody reads any more: the source is told, and the pump ends. */
-  stop(reason: unknown): void {
-    if (this.#stopped !== undefined) return;
-    this.#stopped = new PumpStopped(reason);
-    if (this.#reader === undefined) (this.source as IncomingBody).cancel();
-    else cancelQuietly(this.#reader, reason);
-    this.wake();
+  chunk(value: unknown): void {
+    if (this.over) return;
+    const bytes = bytesOf(value);
+    if (bytes === undefined) {
+      const error = badChunk();
+      this.failed(error);
+      this.cancelSource(error);
+      return;
+    }
+    if (!this.write(bytes) || this.over) return;
+    if (this.#asking) this.#goOn = true;
+    else this.wake();
+  }
+
+  close(): void {
+    this.finished();
+  }
+
+  error(error: unknown): void {
+    this.failed(error);
+  }
+
+  protected cancelSource(reason: unknown): void {
+    const { stream } = this.#reader;
+    if (stream !== undefined) ignore(cancelReadable(stream, reason));
+  }
+}
+
+/** Hands a body of the host's back to the host, which moves the bytes itself. */
+class BodyPump extends Pump {
+  readonly #body: IncomingBody;
+  readonly #taken: Taken | undefined;
+
+  constructor(key: Key, body: IncomingBody, taken: Taken | undefined) {
+    super(key);
+    this.#body = body;
+    this.#taken = taken;
+  }
+
+  start(): void {
+    const body = this.#body;
+    if (body.error !== undefined) {
+      this.#broke();
+      return;
+    }
+    let state: number;
+    try {
+      state = body.isOver ? 0 : ops.bodyPipe(body.key, this.key);
+    } catch (error) {
+      body.break(error);
+      this.#broke();
+      return;
+    }
+    if (state === 0) this.#moved();
+    else if (state === 1) body.onReady(() => this.#bodyOver());
+    else this.stop(new TypeError("The stream is closed."));
+  }
+
+  wake(): void {}
+
+  override piped(error: string): void {
+    if (this.over) return;
+    if (error === "") this.#moved();
+    else {
+      this.#body.break(new TypeError(error));
+      this.#broke();
+    }
+  }
+
+  /** JavaScript has put an end to the body, while the host was moving it. */
+  #bodyOver(): void {
+    if (this.over) return;
+    if (this.#body.error !== undefined) this.#broke();
+    else if (this.#body.isOver) this.stop(undefined);
+    else this.#body.onReady(() => this.#bodyOver());
+  }
+
+  #moved(): void {
+    this.#taken?.finished();
+    this.finished();
+    this.#body.finish();
+  }
+
+  #broke(): void {
+    const { error } = this.#body;
+    this.#taken?.failed(error);
+    this.failed(error);
+  }
+
+  protected cancelSource(reason: unknown): void {
+    this.#taken?.canceled(reason);
+    this.#body.onReady(() => {});
+    this.#body.cancel();
   }
 }
 
@@ -106,13 +204,26 @@ const pumps = new NativeMap<Key, Pump>();
  * Sends the whole source as the body of the stream and ends it. Rejects with what the source threw, or with a
  * `PumpStopped`; the stream is the caller's to abort then.
  */
-export function pump(key: Key, source: IncomingBody | ReadableStream<unknown>): Promise<void> {
-  return new Pump(key, source).run();
+export function pump(key: Key, source: IncomingBody | ReadableStream): Promise<undefined> {
+  const made = newPump(key, source);
+  made.start();
+  return made.done.promise;
+}
+
+function newPump(key: Key, source: IncomingBody | ReadableStream): Pump {
+  if (source instanceof IncomingBody) return new BodyPump(key, source, undefined);
+  const taken = takeBody(readableOf(source));
+  return taken === undefined ? new StreamPump(key, source) : new BodyPump(key, taken.body, taken);
 }
 
 /** The host says that there is credit again. */
 export function writable(key: Key): void {
   (MapPrototypeGet(pumps, key) as Pump | undefined)?.wake();
+}
+
+/** The host says that it has moved the body that goes to this stream; `error` is empty if it has moved all of it. */
+export function piped(key: Key, error: string): void {
+  (MapPrototypeGet(pumps, key) as Pump | undefined)?.piped(error);
 }
 
 /** Nobody reads this body any more. */

@@ -1,24 +1,22 @@
-/** The stream classes, and what the runtime itself does with streams. */
-import {
-  ByteLengthQueuingStrategy,
-  CountQueuingStrategy,
-  ReadableByteStreamController,
-  ReadableStream,
-  ReadableStreamBYOBReader,
-  ReadableStreamBYOBRequest,
-  ReadableStreamDefaultController,
-  ReadableStreamDefaultReader,
-  TransformStream,
-  TransformStreamDefaultController,
-  WritableStream,
-  WritableStreamDefaultController,
-  WritableStreamDefaultWriter,
-} from "web-streams-polyfill";
-import { uncurryGetter, uncurryThis } from "../internal/primordials.ts";
+/** The stream classes, and what the rest of the runtime does with streams. */
+import { ByteController } from "./byte-controller.ts";
+import { ReadableByteStreamController, ReadableStreamBYOBRequest } from "./byob-request.ts";
+import { ReadableStreamDefaultController } from "./default-controller.ts";
+import { FixedLengthStream, IdentityTransformStream } from "./identity.ts";
+import { cancelReadable, Readable } from "./readable.ts";
+import { isReadableStream, ReadableStream, readableOf, shown } from "./readable-stream.ts";
+import { acquireReader, ignore, ReadableStreamBYOBReader, ReadableStreamDefaultReader } from "./readers.ts";
+import { SILENT } from "./source.ts";
+import { ByteLengthQueuingStrategy, CountQueuingStrategy } from "./strategies.ts";
+import { teeReadable } from "./tee.ts";
+import { TransformStream, TransformStreamDefaultController } from "./transform.ts";
+import { WritableStream, WritableStreamDefaultController, WritableStreamDefaultWriter } from "./writable-stream.ts";
 
 export const streamInterfaces = {
   ByteLengthQueuingStrategy,
   CountQueuingStrategy,
+  FixedLengthStream,
+  IdentityTransformStream,
   ReadableByteStreamController,
   ReadableStream,
   ReadableStreamBYOBReader,
@@ -32,68 +30,43 @@ export const streamInterfaces = {
   WritableStreamDefaultWriter,
 };
 
-type AnyStream = ReadableStream<unknown>;
-export type Reader = ReadableStreamDefaultReader<unknown>;
-
-const getLocked = uncurryGetter<boolean>(ReadableStream.prototype, "locked");
-const getReader = uncurryThis(ReadableStream.prototype.getReader);
-const readFrom = uncurryThis(ReadableStreamDefaultReader.prototype.read);
-const cancelReader = uncurryThis(ReadableStreamDefaultReader.prototype.cancel);
-const teeStream = uncurryThis(ReadableStream.prototype.tee);
-
-export function isReadableStream(value: unknown): value is AnyStream {
-  if (typeof value !== "object" || value === null) return false;
-  try {
-    getLocked(value);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
-export function isLocked(stream: AnyStream): boolean {
-  return getLocked(stream);
+export function isLocked(stream: ReadableStream): boolean {
+  return readableOf(stream).reader !== undefined;
 }
 
 /** Whether anybody ever read from the stream or cancelled it. */
-export function isDisturbed(stream: AnyStream): boolean {
-  return (stream as unknown as { _disturbed: boolean })._disturbed;
-}
-
-export function openReader(stream: AnyStream): Reader {
-  return getReader(stream) as Reader;
-}
-
-export function readChunk(reader: Reader): Promise<{ done: boolean; value: unknown }> {
-  return readFrom(reader) as Promise<{ done: boolean; value: unknown }>;
+export function isDisturbed(stream: ReadableStream): boolean {
+  return readableOf(stream).disturbed;
 }
 
 /** Cancels; what the source's own cancel throws is of no interest. */
-export function cancelQuietly(reader: Reader, reason: unknown): void {
-  ignore(cancelReader(reader, reason) as Promise<unknown>);
+export function cancelQuietly(stream: ReadableStream, reason: unknown): void {
+  ignore(cancelReadable(readableOf(stream), reason));
 }
 
-async function ignore(promise: Promise<unknown>): Promise<void> {
-  try {
-    await promise;
-  } catch {
-    // Nobody is left to be told.
-  }
+/** Two streams out of one, for a body and its clone. */
+export function tee(stream: ReadableStream): [ReadableStream, ReadableStream] {
+  const { first, second } = teeReadable(readableOf(stream), true);
+  return [shown(first), shown(second)];
 }
 
-export function tee(stream: AnyStream): [AnyStream, AnyStream] {
-  return teeStream(stream) as [AnyStream, AnyStream];
+/** A byte stream of one chunk, which nobody else holds. */
+export function streamOf(bytes: Uint8Array<ArrayBuffer>): ReadableStream {
+  const controller = new ByteController(new Readable(), SILENT, 0, undefined);
+  if (bytes.length > 0) controller.enqueueOwned(bytes.buffer, bytes.byteOffset, bytes.length);
+  controller.close();
+  controller.start(undefined);
+  return shown(controller.stream);
 }
 
-/** A byte stream of one chunk. */
-export function streamOf(bytes: Uint8Array<ArrayBuffer>): AnyStream {
-  return new ReadableStream({
-    type: "bytes",
-    start(controller) {
-      if (bytes.length > 0) controller.enqueue(bytes);
-      controller.close();
-    },
-  }) as AnyStream;
+/** A stream that was read to its end. */
+export function usedStream(): ReadableStream {
+  const stream = streamOf(new Uint8Array(0));
+  acquireReader(readableOf(stream));
+  readableOf(stream).disturbed = true;
+  return stream;
 }
 
-export { ReadableStream, TransformStream, WritableStream };
+export { type Transform, type Transformer, TransformPair } from "./transform.ts";
+export { collectBytes } from "./consume.ts";
+export { isReadableStream, ReadableStream, TransformStream, WritableStream };

@@ -5,6 +5,7 @@ use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 
 use super::{append_bytes, body_length, key, text, throw_type_error, uint8_array};
 use crate::instance::State;
+use crate::relay::Relay;
 use crate::stream::Role;
 
 /// Most that may wait beyond the credit of a stream; a writer that ignores its credit is stopped there.
@@ -128,6 +129,32 @@ pub fn cancel(
         stream.discard();
     }
     state.sweep(key);
+}
+
+/// `bodyPipe(from, to)`: the rest of one stream's incoming body is another's outgoing body. 1 while it goes on, 0 when
+/// all of it is there already, 2 when nobody takes it.
+pub fn pipe(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    mut result: ReturnValue<'_, Value>,
+) {
+    let state = State::of(scope);
+    let from = key(&arguments);
+    let to = v8::Local::<v8::Integer>::try_from(arguments.get(1)).map_or(0, |key| key.value() as u32);
+    let relay = {
+        let mut streams = state.streams.borrow_mut();
+        streams.begin_relay(from, to).then(|| streams.relay(from))
+    };
+    match relay {
+        Some(Relay::Waiting) => result.set_uint32(1),
+        Some(Relay::Finished { .. }) => {
+            result.set_uint32(0);
+            state.sweep(from);
+            state.sweep(to);
+        }
+        Some(Relay::Broken { reason, .. }) => throw_type_error(scope, &reason),
+        None => result.set_uint32(2),
+    }
 }
 
 /// `detach(view)`: detaches the buffer behind a view, as transferring it does.

@@ -9,6 +9,7 @@ use super::{INSTANCES_MAX, Thread, monotonic_ns};
 use crate::connection::Place;
 use crate::instance::{Event, Instance, Phase};
 use crate::jobs::Jobs;
+use crate::relay::Relay;
 use crate::stream::Role;
 
 impl Thread {
@@ -154,6 +155,20 @@ impl Thread {
             }
             return Ok(());
         }
+        let relayed = {
+            let mut streams = instance.state().streams.borrow_mut();
+            let relays = streams.get(place.key).is_some_and(|stream| stream.relay_to != 0);
+            relays.then(|| streams.relay_arrived(place.key, frame.payload, frame.fin()))
+        };
+        match relayed {
+            Some(Ok(relay)) => {
+                self.relayed(place, relay);
+                return Ok(());
+            }
+            Some(Err(_)) => return Err(WireError::Payload("DATA")),
+            None => {}
+        }
+        let Some(instance) = self.instances.get_mut(&place.instance) else { return Ok(()) };
         let readable = {
             let mut streams = instance.state().streams.borrow_mut();
             let Some(stream) = streams.get(place.key) else { return Ok(()) };
@@ -170,16 +185,34 @@ impl Thread {
 
     fn credit(&mut self, place: Place, bytes: u32) {
         let Some(instance) = self.instances.get(&place.instance) else { return };
-        let writable = match instance.state().streams.borrow_mut().get(place.key) {
-            Some(stream) => stream.granted(bytes),
-            None => return,
+        let (writable, relay) = {
+            let mut streams = instance.state().streams.borrow_mut();
+            let Some(stream) = streams.get(place.key) else { return };
+            let (writable, from) = (stream.granted(bytes), stream.relay_from);
+            (writable, if from == 0 { Relay::Waiting } else { streams.relay(from) })
         };
         instance.state().sweep(place.key);
-        if writable {
+        if relay != Relay::Waiting {
+            self.relayed(place, relay);
+        } else if writable {
             self.turn(place.instance, &Event::Writable(place.key));
         } else {
             self.settle_turn(place.instance);
         }
+    }
+
+    /// Tells JavaScript that a relay has come to its end, if it has.
+    fn relayed(&mut self, place: Place, relay: Relay) {
+        let (to, error) = match relay {
+            Relay::Waiting => return,
+            Relay::Finished { to } => (to, String::new()),
+            Relay::Broken { to, reason } => (to, reason),
+        };
+        if let Some(instance) = self.instances.get(&place.instance) {
+            instance.state().sweep(place.key);
+            instance.state().sweep(to);
+        }
+        self.turn(place.instance, &Event::Piped { key: to, error: &error });
     }
 
     fn head(&mut self, place: Place, head: Head<'_>, fin: bool) {
@@ -197,11 +230,13 @@ impl Thread {
     /// The peer broke a stream off.
     pub(super) fn reset(&mut self, place: Place, code: ResetCode, text: &str) {
         let Some(instance) = self.instances.get(&place.instance) else { return };
-        let (role, answered, wants_read) = {
+        let (role, answered, wants_read, relays) = {
             let mut streams = instance.state().streams.borrow_mut();
             let Some(stream) = streams.get(place.key) else { return };
             stream.cancel(text);
-            (stream.role, stream.head_received, std::mem::take(&mut stream.wants_read))
+            let relays = [if stream.relay_to == 0 { 0 } else { place.key }, stream.relay_from];
+            let wants_read = std::mem::take(&mut stream.wants_read);
+            (stream.role, stream.head_received, wants_read, relays.map(|from| streams.relay(from)))
         };
         match role {
             Role::Incoming => {
@@ -213,6 +248,9 @@ impl Thread {
             }
             Role::Outgoing(_) if wants_read => self.turn(place.instance, &Event::Readable(place.key)),
             Role::Outgoing(_) => {}
+        }
+        for relay in relays {
+            self.relayed(place, relay);
         }
     }
 }
