@@ -9,12 +9,7 @@ import { iterate } from "./iterator.ts";
 import { outcomeOf, visible } from "./promises.ts";
 import { pipe, readPipeOptions } from "./pipe.ts";
 import { cancelReadable, Readable } from "./readable.ts";
-import {
-  acquireByobReader,
-  acquireReader,
-  ReadableStreamBYOBReader,
-  ReadableStreamDefaultReader,
-} from "./readers.ts";
+import { acquireByobReader, acquireReader, ReadableStreamBYOBReader, ReadableStreamDefaultReader } from "./readers.ts";
 import { readSource, type Source, UserSource } from "./source.ts";
 import { markOf, readStrategy, type SizeOf } from "./strategies.ts";
 import { teeReadable } from "./tee.ts";
@@ -33,10 +28,18 @@ export interface PipeOptions {
   signal?: unknown;
 }
 
+export interface UnderlyingSource {
+  type?: string;
+  autoAllocateChunkSize?: number;
+  start?(controller: any): unknown;
+  pull?(controller: any): unknown;
+  cancel?(reason: unknown): unknown;
+}
+
 export class ReadableStream<_Chunk = unknown> {
   #readable: Readable;
 
-  constructor(underlyingSource: unknown = undefined, strategy: unknown = undefined) {
+  constructor(underlyingSource: UnderlyingSource | typeof INTERNAL | undefined = undefined, strategy: unknown = undefined) {
     if (underlyingSource === INTERNAL) {
       this.#readable = strategy as Readable;
       this.#readable.wrapper = this;

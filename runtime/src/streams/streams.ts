@@ -3,9 +3,10 @@ import { ByteController } from "./byte-controller.ts";
 import { ReadableByteStreamController, ReadableStreamBYOBRequest } from "./byob-request.ts";
 import { ReadableStreamDefaultController } from "./default-controller.ts";
 import { FixedLengthStream, IdentityTransformStream } from "./identity.ts";
-import { cancelReadable, Readable } from "./readable.ts";
+import { Deferred } from "./promises.ts";
+import { cancelReadable, Readable, type ReadRequest } from "./readable.ts";
 import { isReadableStream, ReadableStream, readableOf, shown } from "./readable-stream.ts";
-import { acquireReader, ignore, ReadableStreamBYOBReader, ReadableStreamDefaultReader } from "./readers.ts";
+import { acquireReader, type DefaultReader, ignore, ReadableStreamBYOBReader, ReadableStreamDefaultReader } from "./readers.ts";
 import { SILENT } from "./source.ts";
 import { ByteLengthQueuingStrategy, CountQueuingStrategy } from "./strategies.ts";
 import { teeReadable } from "./tee.ts";
@@ -39,9 +40,37 @@ export function isDisturbed(stream: ReadableStream): boolean {
   return readableOf(stream).disturbed;
 }
 
+/** A reader of the runtime's own, which user code cannot reach. */
+export type Reader = DefaultReader;
+
+export function openReader(stream: ReadableStream): Reader {
+  return acquireReader(readableOf(stream));
+}
+
+class ChunkRequest implements ReadRequest {
+  next = undefined;
+  readonly deferred = new Deferred<{ done: boolean; value: unknown }>();
+
+  chunk(value: unknown): void {
+    this.deferred.resolve({ done: false, value });
+  }
+  close(): void {
+    this.deferred.resolve({ done: true, value: undefined });
+  }
+  error(error: unknown): void {
+    this.deferred.reject(error);
+  }
+}
+
+export function readChunk(reader: Reader): Promise<{ done: boolean; value: unknown }> {
+  const request = new ChunkRequest();
+  reader.read(request);
+  return request.deferred.promise;
+}
+
 /** Cancels; what the source's own cancel throws is of no interest. */
-export function cancelQuietly(stream: ReadableStream, reason: unknown): void {
-  ignore(cancelReadable(readableOf(stream), reason));
+export function cancelQuietly(reader: Reader, reason: unknown): void {
+  if (reader.stream !== undefined) ignore(cancelReadable(reader.stream, reason));
 }
 
 /** Two streams out of one, for a body and its clone. */
