@@ -150,6 +150,7 @@ export function dropSubrequests(owner: Key): void {
   for (let i = 0; keys !== undefined && i < keys.length; i++) {
     const call = callOf(keys[i]!);
     call?.over();
+    stopPump(keys[i]!, undefined);
     endBody(keys[i]!);
   }
 }

@@ -117,7 +117,6 @@ export const TypedArrayPrototypeSubarray = uncurryThis(TypedArrayPrototype.subar
   start?: number,
   end?: number,
 ) => Uint8Array<ArrayBuffer>;
-export const TypedArrayPrototypeGetLength = uncurryGetter<number>(TypedArrayPrototype, "length");
 export const DataViewPrototypeGetBuffer = uncurryGetter<ArrayBuffer>(DataView.prototype, "buffer");
 export const DataViewPrototypeGetByteLength = uncurryGetter<number>(DataView.prototype, "byteLength");
 export const DataViewPrototypeGetByteOffset = uncurryGetter<number>(DataView.prototype, "byteOffset");

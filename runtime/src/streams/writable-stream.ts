@@ -47,10 +47,17 @@ class UserSink implements Sink {
   }
 }
 
-export class WritableStream {
+export interface UnderlyingSink {
+  start?(controller: any): unknown;
+  write?(chunk: any, controller: any): unknown;
+  close?(): unknown;
+  abort?(reason: unknown): unknown;
+}
+
+export class WritableStream<_Chunk = unknown> {
   #writable: Writable;
 
-  constructor(underlyingSink: unknown = undefined, strategy: unknown = undefined) {
+  constructor(underlyingSink: UnderlyingSink | typeof INTERNAL | undefined = undefined, strategy: unknown = undefined) {
     if (underlyingSink === INTERNAL) {
       this.#writable = strategy as Writable;
       this.#writable.wrapper = this;
