@@ -159,8 +159,18 @@ fn hostile_arguments() {
 fn ten_thousand_operations_at_once() {
     let selvedge = worker();
     gives(&selvedge, "concurrent", "3");
-    gives_json(&selvedge, "tooMany", json!(["OperationError", "nothing"]));
     gives(&selvedge, "concurrent", "3");
+}
+
+#[test]
+fn more_operations_than_may_wait() {
+    let selvedge = worker();
+    gives(&selvedge, "tooMany", "OperationError");
+    // What waits goes with the version that asked for it.
+    selvedge.deploy("neighbour", WORKER);
+    gives_of(&selvedge, "neighbour", "pkcs1");
+    selvedge.deploy("w", "export default { fetch() { return new Response('new') } }");
+    eventually("the new version answers", || (ask(&selvedge, "").body == "new").then_some(()));
 }
 
 #[test]

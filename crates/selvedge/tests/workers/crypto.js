@@ -226,10 +226,11 @@ const cases = {
   },
   async tooMany() {
     const key = await subtle.importKey("raw", new Uint8Array(32), "PBKDF2", false, ["deriveBits"]);
-    const parameters = { name: "PBKDF2", hash: "SHA-256", salt: new Uint8Array(16), iterations: 300 };
-    const all = [];
-    for (let i = 0; i < 30_000; i++) all.push(thrown(() => subtle.deriveBits(parameters, key, 8)));
-    return [...new Set(await Promise.all(all))].sort();
+    const parameters = { name: "PBKDF2", hash: "SHA-256", salt: new Uint8Array(16), iterations: 5000 };
+    // The first that fails answers; nobody waits for the others.
+    return await new Promise((resolve) => {
+      for (let i = 0; i < 30_000; i++) subtle.deriveBits(parameters, key, 8).catch((error) => resolve(error.name));
+    });
   },
   async garbage() {
     let last;
