@@ -11,6 +11,7 @@ mod test;
 mod tools;
 mod up;
 mod workspace;
+mod wpt;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -50,6 +51,13 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Build everything, then run web-platform-tests against it (`--suite PATH [--area AREA] [--update]`)
+    #[command(disable_help_flag = true)]
+    Wpt {
+        /// Arguments of the runner
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
     /// Formatting, lints, structure and dependencies
     Check,
 }
@@ -62,6 +70,7 @@ fn main() -> ExitCode {
         Task::Up { args } => up::run(&workspace, &args),
         Task::Test { args } => test::run(&workspace, &args),
         Task::Bench { args } => bench::run(&workspace, &args),
+        Task::Wpt { args } => wpt::run(&workspace, &args),
         Task::Check => check::run(&workspace),
     };
     match done {

@@ -1,0 +1,80 @@
+// Runs in the worker before testharness.js: what the tests expect of the place they run in and a server-side worker does
+// not have: a location to resolve relative URLs with, and the markers of a worker's global scope.
+function __adapt(href) {
+  const NativeURL = URL;
+  const here = new NativeURL(href);
+  const location = {};
+  for (const part of ["href", "origin", "protocol", "host", "hostname", "port", "pathname", "search", "hash"]) {
+    location[part] = here[part];
+  }
+  location.toString = () => href;
+  const define = (name, value) =>
+    Object.defineProperty(globalThis, name, { value, writable: true, enumerable: false, configurable: true });
+  define("location", location);
+  define("importScripts", () => {});
+  define("GLOBAL", { isWindow: () => false, isWorker: () => true, isShadowRealm: () => false });
+
+  /** Only strings are resolved; whatever else is passed on as it is, and so is what does not resolve. */
+  const resolved = (input) => {
+    if (typeof input !== "string") return input;
+    try {
+      return new NativeURL(input, href).href;
+    } catch {
+      return input;
+    }
+  };
+  const first = (list) => (list.length === 0 ? list : [resolved(list[0]), ...Array.prototype.slice.call(list, 1)]);
+  const wrap = (name) => {
+    const original = globalThis[name];
+    if (typeof original !== "function") return;
+    const proxy = new Proxy(original, {
+      apply: (target, self, list) => Reflect.apply(target, self, first(list)),
+      construct: (target, list, newTarget) =>
+        Reflect.construct(target, first(list), newTarget === proxy ? target : newTarget),
+    });
+    const { enumerable } = Object.getOwnPropertyDescriptor(globalThis, name);
+    Object.defineProperty(globalThis, name, { value: proxy, writable: true, enumerable, configurable: true });
+    if (original.prototype !== undefined) {
+      Object.defineProperty(original.prototype, "constructor", { value: proxy, writable: true, configurable: true });
+    }
+  };
+  for (const name of ["fetch", "Request", "WebSocket", "EventSource"]) wrap(name);
+  const redirect = Response.redirect;
+  Object.defineProperty(Response, "redirect", {
+    value: { redirect(...list) { return Reflect.apply(redirect, this, first(list)); } }.redirect,
+    writable: true, enumerable: true, configurable: true,
+  });
+}
+
+/** For idlharness.js, which asks what kind of global this is; after testharness.js, which must not believe it. */
+function __pretendWorkerScope() {
+  if ("DedicatedWorkerGlobalScope" in globalThis) return;
+  class DedicatedWorkerGlobalScope {
+    static [Symbol.hasInstance](value) { return value === globalThis; }
+  }
+  Object.defineProperty(globalThis, "DedicatedWorkerGlobalScope", {
+    value: DedicatedWorkerGlobalScope, writable: true, enumerable: false, configurable: true,
+  });
+}
+
+/** A promise of what testharness.js found, as JSON. `scripts` runs the test. */
+function __collect(scripts, milliseconds) {
+  const stringify = JSON.stringify;
+  const map = Function.prototype.call.bind(Array.prototype.map);
+  return new Promise((resolve) => {
+    const finish = (tests, status) =>
+      resolve(stringify({
+        status: status.status,
+        message: status.message ?? null,
+        tests: map(tests, (test) => [test.name, test.status, test.message ?? null]),
+      }));
+    add_completion_callback(finish);
+    const giveUp = timeout;
+    setTimeout(() => giveUp(), milliseconds);
+    try {
+      scripts();
+    } catch (error) {
+      resolve(stringify({ status: 1, message: `${error?.stack ?? error}`, tests: [] }));
+    }
+  });
+}

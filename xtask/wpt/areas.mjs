@@ -1,0 +1,102 @@
+// What is tested, what does not apply to a worker on a server and why, and why what fails fails.
+
+const NO_DOCUMENT = "needs a document or a window";
+const PROPOSAL = "a proposal, not in a standard yet";
+const CORS = "CORS is a check that browsers make for their users; a server may fetch from anywhere";
+const REFERRER = "referrers and the Origin header tell about documents; a server has none";
+const COOKIES = "no cookie jar: cookies are header fields like others";
+const CACHE = "no HTTP cache between a worker and the origin";
+const OBJECT_URLS = "object URLs live as long as a document; there is none";
+const XHR = "no XMLHttpRequest; fetch does the same";
+const READER = "no FileReader; blobs have text(), bytes(), arrayBuffer() and stream()";
+const HTTP2 = "needs an HTTP/2 test origin";
+const TLS = "needs a test origin with a certificate";
+const GLOBAL_EVENTS = "about the global scope of browser workers";
+const SHARED_MEMORY = "no SharedArrayBuffer and Atomics: they are clocks for side channels";
+const FORBIDDEN = "the forbidden header fields protect a browser's users; a server sets them itself";
+
+/** Not applied anywhere: `[what the test's path and variant match, reason]`. */
+export const SKIPPED = [
+  [/\.tentative\./, PROPOSAL],
+  [/shadowrealm/i, "no ShadowRealm"],
+  [/\.h2\.|wpt_flags=h2/, HTTP2],
+];
+
+/** Each: the directories of the suite, and what is skipped there. */
+export const AREAS = {
+  "fetch/api": {
+    roots: ["fetch/api"],
+    skipped: [
+      [/fetch\/api\/cors\//, CORS],
+      [/basic\/(mode-same-origin|mode-no-cors|request-headers-case)|headers\/headers-no-cors/, CORS],
+      [/credentials\/cookies/, COOKIES],
+      [/request\/request-cache-|abort\/cache/, CACHE],
+      [/referrer|redirect-origin|basic\/request-headers\.any/, REFERRER],
+      [/redirect-keepalive|basic\/keepalive/, "keepalive outlives a document"],
+      [/request-forbidden-headers/, FORBIDDEN],
+      [/scheme-blob/, OBJECT_URLS],
+      [/crashtests\/huge-fetch/, "eight gigabytes for a crash of one browser"],
+    ],
+  },
+  streams: { roots: ["streams"], skipped: [[/transferable/, "no other context to transfer to"]] },
+  url: { roots: ["url"], skipped: [] },
+  urlpattern: { roots: ["urlpattern"], skipped: [] },
+  encoding: { roots: ["encoding"], skipped: [[/streams\/realms/, NO_DOCUMENT]] },
+  compression: { roots: ["compression"], skipped: [] },
+  FileAPI: {
+    roots: ["FileAPI"],
+    skipped: [
+      [/reading-data-section|[fF]ileReader|Worker-read-file/, READER],
+      [/FileAPI\/url\//, OBJECT_URLS],
+    ],
+  },
+  "xhr/formdata": { roots: ["xhr/formdata"], skipped: [] },
+  "dom/abort": { roots: ["dom/abort"], skipped: [] },
+  "dom/events": { roots: ["dom/events"], skipped: [[/event-global\.worker/, GLOBAL_EVENTS]] },
+  "html/webappapis": {
+    roots: ["html/webappapis"],
+    skipped: [
+      [/integration-with-the-javascript-agent-formalism/, SHARED_MEMORY],
+      [/event-handler-processing-algorithm-error/, GLOBAL_EVENTS],
+    ],
+  },
+  WebCryptoAPI: { roots: ["WebCryptoAPI"], skipped: [] },
+  "wasm/jsapi": { roots: ["wasm/jsapi"], skipped: [] },
+  websockets: {
+    roots: ["websockets"],
+    skipped: [
+      [/\?wss/, TLS],
+      [/mixed-content/, "no mixed content without documents"],
+      [/sync-xhr/, XHR],
+      [/Create-on-worker-shutdown/, GLOBAL_EVENTS],
+      [/003-sets-origin|referrer/, REFERRER],
+    ],
+  },
+  eventsource: { roots: ["eventsource"], skipped: [[/request-credentials|shared-worker/, COOKIES]] },
+  "hr-time": { roots: ["hr-time"], skipped: [] },
+  "user-timing": { roots: ["user-timing"], skipped: [] },
+  console: { roots: ["console"], skipped: [] },
+  webidl: { roots: ["webidl"], skipped: [] },
+};
+
+/** Why a test fails: the first match of `[path, name of the subtest or null for all, reason]`. */
+export const REASONS = [
+  [/^wasm\//, null, "by design: WebAssembly is not compiled from bytes at run time"],
+  [/idlharness/, /WorkerGlobalScope|WorkerLocation|WorkerNavigator|must be primary interface of self|self /, "by design: the global object is not a browser worker's"],
+  [/^hr-time\//, null, "by design: clocks stand still while a worker computes"],
+];
+
+export function reasonOf(id, name) {
+  for (const [path, subtest, reason] of REASONS) {
+    if (path.test(id) && (subtest === null || subtest.test(name))) return reason;
+  }
+  return "open";
+}
+
+/** Why a test is not run, or undefined. */
+export function skipOf(area, id) {
+  for (const [pattern, reason] of [...SKIPPED, ...AREAS[area].skipped]) if (pattern.test(id)) return reason;
+  return undefined;
+}
+
+export { NO_DOCUMENT };

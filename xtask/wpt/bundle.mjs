@@ -1,0 +1,86 @@
+// Makes one worker out of a test, its `META` scripts and testharness.js.
+import fs from "node:fs";
+import path from "node:path";
+import { substitute } from "./substitute.mjs";
+
+const ADAPTER = fs.readFileSync(new URL("./adapter.js", import.meta.url), "utf8");
+/** What tests get to run, milliseconds; `META: timeout=long` triples it. */
+const TIMEOUT = 10_000;
+
+/** The `// META: key=value` lines of a test: `[[key, value], …]`. */
+export function metaOf(source) {
+  const found = [];
+  for (const line of source.split("\n")) {
+    const match = /^\/\/ META:\s*(\w+)=(.*?)\s*$/.exec(line);
+    if (match !== null) found.push([match[1], match[2]]);
+    else if (line.trim() !== "" && !line.startsWith("//")) break;
+  }
+  return found;
+}
+
+/** All tests in a directory of the suite that may run in a worker: `[{file, variant, id}]`. */
+export function testsBelow(suite, root) {
+  const tests = [];
+  const walk = (dir) => {
+    for (const entry of fs.readdirSync(path.join(suite, dir), { withFileTypes: true })) {
+      const file = `${dir}/${entry.name}`;
+      if (entry.isDirectory()) walk(file);
+      else if (/\.(any|worker)\.js$/.test(entry.name)) {
+        const variants = metaOf(fs.readFileSync(path.join(suite, file), "utf8")).filter(([key]) => key === "variant");
+        for (const variant of variants.length === 0 ? [""] : variants.map(([, value]) => value)) {
+          tests.push({ file, variant, id: file + variant });
+        }
+      }
+    }
+  };
+  if (fs.existsSync(path.join(suite, root))) walk(root);
+  return tests.sort((a, b) => (a.id < b.id ? -1 : 1));
+}
+
+/** Whether the test says that it is for a kind of global that a worker here resembles. */
+export function forWorkers(source) {
+  const globals = metaOf(source).filter(([key]) => key === "global").flatMap(([, value]) => value.split(","));
+  if (globals.length === 0) return true;
+  const wanted = globals.map((name) => name.trim());
+  return wanted.some((name) => /^(worker|dedicatedworker.*|serviceworker.*|sharedworker.*|jsshell|shadowrealm.*)$/.test(name)) ||
+    wanted.length > 1;
+}
+
+/** The worker's main module and how long its test may take. */
+export function bundle(suite, test, addresses) {
+  const read = (file) => {
+    const text = fs.readFileSync(path.join(suite, file), "utf8");
+    return /\.sub\./.test(file) ? substitute(text, addresses, {}) : text;
+  };
+  const resolve = (name) => (name.startsWith("/") ? name.slice(1) : path.posix.join(path.posix.dirname(test.file), name));
+  const source = read(test.file);
+  const meta = metaOf(source);
+  const scripts = meta.filter(([key]) => key === "script").map(([, value]) => resolve(value));
+  if (test.file.endsWith(".worker.js")) {
+    for (const [call] of source.matchAll(/importScripts\([^)]*\)/g)) {
+      for (const [, name] of call.matchAll(/["']([^"']+)["']/g)) scripts.push(resolve(name));
+    }
+  }
+  const wanted = [...new Set(scripts)].filter((file) => !/^resources\/testharness(report)?\.js$/.test(file));
+  const idl = wanted.includes("resources/idlharness.js");
+  const long = meta.some(([key, value]) => key === "timeout" && value === "long");
+  const milliseconds = TIMEOUT * (long ? 3 : 1);
+  const page = test.file.replace(/\.any\.js$/, ".any.worker.html").replace(/\.worker\.js$/, ".worker.html");
+  const href = `http://${addresses.host}:${addresses.ports.http[0]}/${page}${test.variant}`;
+  const title = meta.find(([key]) => key === "title")?.[1];
+  const code = [
+    ADAPTER,
+    "export default { async fetch() {",
+    `__adapt(${JSON.stringify(href)});`,
+    title === undefined ? "" : `globalThis.META_TITLE = ${JSON.stringify(title)};`,
+    `(function () {${read("resources/testharness.js")}\n}).call(globalThis);`,
+    idl ? "__pretendWorkerScope();" : "",
+    "const NativeResponse = Response;",
+    "return new NativeResponse(await __collect(() => (function () {",
+    ...wanted.map((file) => `/* ${file} */\n${read(file)}\n;`),
+    `/* ${test.file} */\n${source}`,
+    `\n}).call(globalThis), ${milliseconds}));`,
+    "} };",
+  ];
+  return { code: code.join("\n"), milliseconds };
+}
