@@ -5,7 +5,7 @@ import { exposeLazy } from "./internal/parts.ts";
 import { jobDone } from "./internal/jobs.ts";
 import { reportException } from "./internal/report.ts";
 import { AbortController, AbortSignal } from "./dom/abort.ts";
-import { CustomEvent, ErrorEvent, Event, EventTarget, PromiseRejectionEvent } from "./dom/event.ts";
+import { CloseEvent, CustomEvent, ErrorEvent, Event, EventTarget, MessageEvent, PromiseRejectionEvent } from "./dom/event.ts";
 import { DOMException } from "./dom/exception.ts";
 import { atob, btoa } from "./encoding/base64.ts";
 import { TextDecoderStream, TextEncoderStream } from "./encoding/streams.ts";
@@ -33,6 +33,7 @@ import { builtin } from "./worker/builtins.ts";
 import { aborted, dispatchFetch, dispatchScheduled } from "./worker/dispatch.ts";
 import { ExecutionContext, ScheduledController } from "./worker/context.ts";
 import { init } from "./worker/init.ts";
+import { socketClosed, socketMessage, socketWritable } from "./worker/sockets.ts";
 import { rejectionHandled, unhandledRejection } from "./worker/rejections.ts";
 import type { Entry } from "./ops.d.ts";
 
@@ -58,6 +59,7 @@ export function installGlobals(): void {
     AbortController,
     AbortSignal,
     Blob,
+    CloseEvent,
     CustomEvent,
     DOMException,
     ErrorEvent,
@@ -67,6 +69,7 @@ export function installGlobals(): void {
     File,
     FormData,
     Headers,
+    MessageEvent,
     PromiseRejectionEvent,
     Request,
     Response,
@@ -102,6 +105,8 @@ export function installGlobals(): void {
   installNavigator();
   expose("console", createConsole());
   exposeLazy("HTMLRewriter", "html-rewriter");
+  exposeLazy("WebSocket", "websocket");
+  exposeLazy("WebSocketPair", "websocket");
   describeInterfaces();
   ObjectDefineProperty(globalThis, "self", { value: globalThis, writable: true, enumerable: true, configurable: true });
   // `SharedArrayBuffer` and `Atomics` go when a context is made: V8 looks for them while it reads the snapshot.
@@ -120,12 +125,17 @@ export function deliverEntry(): void {
     scheduled: dispatchScheduled,
     timer: timerDue,
     readable,
-    writable,
+    writable: (key) => {
+      writable(key);
+      socketWritable(key);
+    },
     piped,
     aborted,
     response: (key, status, _statusText, head) => responded(key, status, head),
     failed,
     jobDone,
+    socketMessage,
+    socketClosed,
     unhandledRejection,
     rejectionHandled,
   };

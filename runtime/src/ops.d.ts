@@ -334,6 +334,27 @@ export interface Ops {
   codecEnd(codec: Codec): void;
   /** CRC-32 as gzip has it, going on from `start`. */
   crc32(data: string | Uint8Array, start: number): number;
+  /**
+   * Answers a request for a WebSocket with status 101: its stream becomes a socket. False when the request asked for
+   * none, or was answered already. `requestDone` follows as usual.
+   */
+  socketAnswer(key: Key, head: Head): boolean;
+  /**
+   * As `fetchStart`, for a WebSocket outside. The event `response` follows, with status 101 when the stream became a
+   * socket, or `failed`.
+   */
+  socketOpen(url: string, head: Head): Key;
+  /**
+   * Sends a text or binary message. Returns the bytes that wait for the peer: above zero, the event `writable` follows
+   * when they are gone; -1 when there were too many and the socket was broken off.
+   */
+  socketSend(key: Key, data: string | Uint8Array): number;
+  /** Sends a close, after which nothing can be sent; a code of 0 is none. */
+  socketClose(key: Key, code: number, reason: string): void;
+  /** Whether the events `socketMessage` and `socketClosed` are wanted now; until then messages wait, and so does the peer. */
+  socketFlow(key: Key, on: boolean): void;
+  /** Bytes that wait for the peer. */
+  socketBuffered(key: Key): number;
 
   /** Runs a part (see `internal/parts.ts`) with the core's modules; returns what it exports. */
   part(name: string, core: object): object;
@@ -382,6 +403,13 @@ export interface Entry {
   aborted(key: Key, reason: string): void;
   /** The head of a subrequest's response arrived. `statusText` may be empty. */
   response(key: Key, status: number, statusText: string, head: Head): void;
+  /** A message arrived on a socket, each in a turn of its own. */
+  socketMessage(key: Key, data: string | Uint8Array<ArrayBuffer>): void;
+  /**
+   * The peer of a socket has closed: with 1005 when it gave no code, 1006 when the connection broke off, which ends our
+   * side, too. Nothing follows.
+   */
+  socketClosed(key: Key, code: number, reason: string): void;
   /** A subrequest failed before its response's head. */
   failed(key: Key, code: string, message: string): void;
   /** Work that an op left to another thread is done; `value` is what the op could not answer at once. */

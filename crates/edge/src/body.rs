@@ -16,7 +16,7 @@ pin_project! {
     pub(crate) struct EdgeBody<B> {
         #[pin]
         content: Content<B>,
-        exchange: Box<Exchange>,
+        exchange: Option<Box<Exchange>>,
     }
 }
 
@@ -30,12 +30,17 @@ pin_project! {
 
 impl<B> EdgeBody<B> {
     pub(crate) fn worker(body: B, exchange: Box<Exchange>) -> Self {
-        Self { content: Content::Worker { body }, exchange }
+        Self { content: Content::Worker { body }, exchange: Some(exchange) }
     }
 
     pub(crate) fn text(text: Bytes, exchange: Box<Exchange>) -> Self {
         let text = (!text.is_empty()).then_some(text);
-        Self { content: Content::Text { text }, exchange }
+        Self { content: Content::Text { text }, exchange: Some(exchange) }
+    }
+
+    /// Of a response that has none and is not the end of its request.
+    pub(crate) fn none() -> Self {
+        Self { content: Content::Text { text: None }, exchange: None }
     }
 }
 
@@ -56,7 +61,9 @@ impl<B: Body<Data = Bytes, Error = EngineError>> Body for EdgeBody<B> {
                 (frame, last)
             }
         };
-        this.exchange.body_frame(frame.as_ref(), last);
+        if let Some(exchange) = this.exchange {
+            exchange.body_frame(frame.as_ref(), last);
+        }
         Poll::Ready(frame)
     }
 

@@ -19,6 +19,7 @@ use tokio::net::TcpStream;
 
 use crate::config::EdgeConfig;
 use crate::thread::Clock;
+use crate::websocket::Switch;
 
 /// A response of up to so many bytes is joined on the stack: one plain `send` costs the kernel less than a `writev`.
 const JOINED_MAX: usize = 2048;
@@ -57,7 +58,6 @@ enum Awaited {
 }
 
 /// State shared by a connection's socket, its requests and the sweeper.
-#[derive(Debug)]
 pub(crate) struct Connection {
     /// Address, for the log.
     pub(crate) client: String,
@@ -80,6 +80,8 @@ pub(crate) struct Connection {
     verdict: Cell<Option<CutReason>>,
     draining: Cell<bool>,
     task: RefCell<Option<Waker>>,
+    /// The WebSocket that follows the last response.
+    switch: RefCell<Option<Switch>>,
 }
 
 impl Connection {
@@ -100,6 +102,7 @@ impl Connection {
             verdict: Cell::new(None),
             draining: Cell::new(false),
             task: RefCell::new(None),
+            switch: RefCell::new(None),
         }
     }
 
@@ -130,6 +133,16 @@ impl Connection {
             self.since.set(now);
             self.awaited.set(Awaited::Nothing);
         }
+    }
+
+    /// HTTP/1 ends with this response; the connection goes on as a WebSocket.
+    pub(crate) fn switch(&self, switch: Switch) {
+        *self.switch.borrow_mut() = Some(switch);
+    }
+
+    /// The WebSocket that HTTP/1 made way for.
+    pub(crate) fn take_switch(&self) -> Option<Switch> {
+        self.switch.borrow_mut().take()
     }
 
     /// True when the request's body stopped arriving and is given up.

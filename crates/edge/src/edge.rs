@@ -201,6 +201,7 @@ async fn run<B: AnswerBody, H: Handler<B>>(
         open: plan.open,
         max_open: plan.max_open,
         draining: Cell::new(false),
+        drained: Notify::new(),
         empty: Notify::new(),
         config: plan.config,
     });

@@ -5,15 +5,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body::Frame;
 use hyper::body::Incoming;
-use selvedge_engine::EngineError;
+use selvedge_engine::{EngineError, SocketEnd};
 use selvedge_model::Worker;
 use selvedge_telemetry::http_metrics::Protocol;
 
 use crate::connection::Connection;
-use crate::headers::Scan;
+use crate::headers::{REQUEST_ID, Scan};
 use crate::request::log_and_measure;
 use crate::request_id;
 use crate::thread::Thread;
@@ -96,6 +96,20 @@ impl Exchange {
             body: BodyState::Unread,
             noted,
         })
+    }
+
+    /// Adds the fields that every response has.
+    pub(crate) fn decorate(&self, headers: &mut HeaderMap) {
+        headers.insert(REQUEST_ID, self.request_id.clone());
+        if let Some(server) = &self.thread.server_header {
+            headers.insert(header::SERVER, server.clone());
+        }
+    }
+
+    /// The WebSocket that the request became is over.
+    pub(crate) fn socket_ended(&mut self, end: SocketEnd) {
+        self.bytes = end.sent;
+        self.code = end.failure;
     }
 
     /// A part of the response's body goes to the client; `last` when nothing follows it.

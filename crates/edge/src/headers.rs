@@ -67,14 +67,18 @@ fn is_hop(name: &HeaderName) -> bool {
 /// Removes what concerned the client's connection only. A WebSocket handshake keeps `connection: upgrade` and
 /// `upgrade: websocket`: it is the worker that accepts or declines it.
 pub(crate) fn strip_request(headers: &mut HeaderMap) {
-    let websocket =
-        headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
-            && connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade"));
+    let websocket = asks_for_websocket(headers);
     strip(headers);
     if websocket {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
     }
+}
+
+/// Whether a request is the handshake of a WebSocket (RFC 6455, section 4.2.1).
+pub(crate) fn asks_for_websocket(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && connection_options(headers).any(|option| option.eq_ignore_ascii_case("upgrade"))
 }
 
 /// Removes what a worker has no say in: how its response travels.

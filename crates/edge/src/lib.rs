@@ -16,6 +16,7 @@ mod refusal;
 pub mod request;
 mod request_id;
 mod thread;
+mod websocket;
 
 pub use admin::{AdminState, admin_router};
 pub use config::{EdgeConfig, Http2Config};

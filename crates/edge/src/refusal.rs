@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use selvedge_engine::EngineError;
+use selvedge_engine::websocket::handshake::VERSION;
 
 /// Why a request is not answered by a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,19 @@ impl Refusal {
         "no_such_worker",
         "No worker answers for this host and path; deploy one with `selvedge deploy` or give one a route here.",
     );
+    pub(crate) const WEBSOCKET_VERSION: Self = Self {
+        close: true,
+        ..Self::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "websocket_version",
+            "This server speaks version 13 of the WebSocket protocol; say so in Sec-WebSocket-Version.",
+        )
+    };
+    pub(crate) const WEBSOCKET_DECLINED: Self = Self::new(
+        StatusCode::NOT_IMPLEMENTED,
+        "websocket_declined",
+        "The worker did not accept the WebSocket: it must answer with status 101 and a webSocket.",
+    );
     pub(crate) const INTERNAL: Self =
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The server failed. Try again.");
 
@@ -74,6 +88,10 @@ impl Refusal {
     fn add_headers(&self, headers: &mut HeaderMap) {
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.status == StatusCode::UPGRADE_REQUIRED {
+            headers.insert(header::SEC_WEBSOCKET_VERSION, VERSION);
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         }
         if self.status == StatusCode::METHOD_NOT_ALLOWED {
             let allowed = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");

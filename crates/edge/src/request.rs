@@ -13,20 +13,20 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, Version, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use selvedge_engine::{EngineError, RequestContext};
+use selvedge_engine::{EngineError, RequestContext, WorkerBody, WorkerSocket};
 use selvedge_model::Worker;
 use selvedge_telemetry::AccessRecord;
 use selvedge_telemetry::http_metrics::Protocol;
@@ -40,6 +40,7 @@ use crate::guard;
 use crate::headers::{self, REQUEST_ID, Scan};
 use crate::refusal::{Refusal, prefers_html};
 use crate::thread::Thread;
+use crate::websocket::{self, Handshake};
 
 /// How the engine, or a test in its place, answers a request. One instance lives on each serving thread.
 pub trait Handler<B>:
@@ -53,9 +54,16 @@ impl<B, F> Handler<B> for F where
 }
 
 /// A body that a handler answers with.
-pub trait AnswerBody: Body<Data = Bytes, Error = EngineError> + 'static {}
+pub trait AnswerBody: Body<Data = Bytes, Error = EngineError> + 'static {
+    /// The WebSocket that an answer with status 101 begins.
+    fn into_socket(self) -> Option<WorkerSocket>;
+}
 
-impl<B: Body<Data = Bytes, Error = EngineError> + 'static> AnswerBody for B {}
+impl AnswerBody for WorkerBody {
+    fn into_socket(self) -> Option<WorkerSocket> {
+        WorkerBody::into_socket(self)
+    }
+}
 
 /// For clients that come when all connections are taken.
 const SHED_RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
@@ -124,8 +132,13 @@ async fn http<B: AnswerBody>(
     match spoken {
         Spoken::Nothing => {}
         Spoken::Http1 => {
-            let http = pin!(http1_settings(&config).serve_connection(TokioIo::new(socket), service));
-            drive(connection, http, http1::Connection::graceful_shutdown).await;
+            let mut http = http1_settings(&config).serve_connection(TokioIo::new(socket), service);
+            drive(connection, Pin::new(&mut http), http1::Connection::graceful_shutdown).await;
+            if let Some(switch) = connection.take_switch() {
+                let parts = http.into_parts();
+                // Boxed, so that connections without a WebSocket do not reserve room for it.
+                Box::pin(switch.run(parts.io.into_inner(), parts.read_buf)).await;
+            }
         }
         Spoken::Http2 => {
             // Boxed, so that connections of HTTP/1 do not reserve room for it.
@@ -155,6 +168,7 @@ fn http2_settings(config: &EdgeConfig) -> http2::Builder<LocalExecutor> {
         .max_concurrent_streams(config.http2.max_streams)
         .max_pending_accept_reset_streams(config.http2.max_pending_resets)
         .max_local_error_reset_streams(config.http2.max_error_resets)
+        .enable_connect_protocol()
         .max_header_list_size(config.max_header_bytes as u32)
         .max_send_buf_size(H2_SEND_BUFFER)
         .keep_alive_interval((ping > 0).then(|| Duration::from_millis(ping)))
@@ -177,8 +191,9 @@ async fn serve<B: AnswerBody>(
     thread: Rc<Thread>,
     handler: Rc<impl Handler<B>>,
     connection: Rc<Connection>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<EdgeBody<B>>, Infallible> {
+    let websocket = websocket::handshake(&mut request);
     let scan = Scan::of(request.headers());
     let mut exchange = Exchange::begin(thread, connection, &request, &scan);
     let asker = Asker {
@@ -186,17 +201,32 @@ async fn serve<B: AnswerBody>(
         html: scan.accept.is_some_and(|accept| prefers_html(accept.as_bytes())),
     };
     let found = guard(&exchange, &request, &scan)
+        .and_then(|host| match &websocket {
+            Err(refusal) => Err(*refusal),
+            Ok(_) => Ok(host),
+        })
         .and_then(|host| route(&exchange.thread, host, request.uri().path()))
         .and_then(|worker| fits(&worker, &scan).map(|()| worker));
+    let websocket = websocket.ok().flatten();
     let answer = match found {
         Ok(worker) => {
             let hop = scan.hop;
             exchange.worker = Some(worker.clone());
-            handle(&*handler, &exchange, &worker, request, hop).await
+            handle(&*handler, &exchange, &worker, request, hop, websocket.is_some()).await
         }
         Err(refusal) => Err(refusal),
     };
-    Ok(respond(exchange, answer, asker))
+    match (websocket, answer) {
+        (Some(handshake), Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok(websocket::switch(exchange, handshake, answer)
+                .unwrap_or_else(|(exchange, refusal)| respond(exchange, Err(refusal), asker)))
+        }
+        // Success would mean to the client that the tunnel stands.
+        (Some(Handshake::Http2(_)), Ok(answer)) if answer.status().is_success() => {
+            Ok(respond(exchange, Err(Refusal::WEBSOCKET_DECLINED), asker))
+        }
+        (_, answer) => Ok(respond(exchange, answer, asker)),
+    }
 }
 
 /// What of the request decides the shape of an answer.
@@ -243,6 +273,7 @@ async fn handle<B: AnswerBody>(
     worker: &Arc<Worker>,
     mut request: Request<Incoming>,
     hop: bool,
+    websocket: bool,
 ) -> Result<Response<B>, Refusal> {
     if hop {
         headers::strip_request(request.headers_mut());
@@ -251,6 +282,7 @@ async fn handle<B: AnswerBody>(
     let context = RequestContext {
         scheme: "http",
         request_id: exchange.request_id.to_str().unwrap_or_default().to_owned(),
+        socket: websocket,
     };
     let mut answer = pin!(handler(worker, request, context));
     let answer = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
@@ -262,6 +294,7 @@ async fn handle<B: AnswerBody>(
     match answer {
         Err(_) if exchange.connection.body_stalled() => Err(Refusal::BODY_STALLED),
         // Interim statuses are no answers, and HTTP knows none above 599.
+        Ok(answer) if websocket && answer.status() == StatusCode::SWITCHING_PROTOCOLS => Ok(answer),
         Ok(answer) if !(200..600).contains(&answer.status().as_u16()) => {
             Err(Refusal::from(&EngineError::NoResponse(String::new())))
         }
@@ -305,10 +338,7 @@ fn respond<B: AnswerBody>(
         head.headers.remove(header::CONTENT_LENGTH);
     }
     head.version = Version::HTTP_11;
-    head.headers.insert(REQUEST_ID, exchange.request_id.clone());
-    if let Some(server) = &exchange.thread.server_header {
-        head.headers.insert(header::SERVER, server.clone());
-    }
+    exchange.decorate(&mut head.headers);
     exchange.status = head.status;
     let body = match body {
         _ if asker.head => EdgeBody::text(Bytes::new(), exchange),

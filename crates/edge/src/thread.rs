@@ -37,6 +37,8 @@ pub(crate) struct Thread {
     pub(crate) max_open: usize,
     /// No new requests are wanted on open connections.
     pub(crate) draining: Cell<bool>,
+    /// Told when `draining` begins.
+    pub(crate) drained: Notify,
     /// Told when the last connection closed.
     pub(crate) empty: Notify,
 }
@@ -60,8 +62,17 @@ impl Thread {
     /// Asks open connections to end after the requests in flight.
     pub(crate) fn drain(&self) {
         self.draining.set(true);
+        self.drained.notify_waiters();
         for (_, connection) in self.connections.borrow().iter() {
             connection.drain();
+        }
+    }
+
+    /// Waits until the server goes down.
+    pub(crate) async fn going_down(&self) {
+        let notified = self.drained.notified();
+        if !self.draining.get() {
+            notified.await;
         }
     }
 

@@ -25,6 +25,12 @@ pub struct EngineConfig {
     pub idle_s: u64,
     /// Runs hosts even where this machine cannot confine them.
     pub allow_unconfined: bool,
+    /// Largest message that is taken from a WebSocket's peer, bytes; at most 32 MiB.
+    pub socket_message_bytes: usize,
+    /// Seconds between two signs of life of a WebSocket's peer.
+    pub socket_ping_s: u64,
+    /// Seconds that WebSockets go on in a version which is no longer deployed; then they are closed with 1012.
+    pub socket_drain_s: u64,
     /// Hosts (`name:port` or `ip:port`) that subrequests may reach although their addresses are not public.
     pub egress_allow: Vec<String>,
     /// File with certificates (PEM) of further authorities that subrequests trust.
@@ -51,6 +57,9 @@ impl Default for EngineConfig {
             host_memory_mb: 1024,
             idle_s: 600,
             allow_unconfined: false,
+            socket_message_bytes: selvedge_wire::socket::MESSAGE_MAX,
+            socket_ping_s: 30,
+            socket_drain_s: 120,
             egress_allow: Vec::new(),
             egress_ca: None,
         }

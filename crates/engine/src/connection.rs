@@ -146,6 +146,11 @@ impl Connection {
                 Call::Subrequest(request) if frame.stream.is_multiple_of(2) => {
                     crate::egress::begin(self, &self.shared, frame.stream, &request, frame.fin());
                 }
+                Call::WebSocket(request)
+                    if frame.stream.is_multiple_of(2) && self.host_calls.get() < HOST_CALLS_MAX =>
+                {
+                    crate::websocket::outgoing::begin(self, &self.shared, frame.stream, &request);
+                }
                 _ => return Err(WireError::Payload("call of a host")),
             },
             Kind::Log => self.log(frame)?,

@@ -96,6 +96,7 @@ impl Engine {
             confinement: Mutex::default(),
             draining: AtomicBool::new(false),
             host_build,
+            socket_bytes: Default::default(),
         });
         metrics::register(metrics, shared.clone());
         let (report, started) = std::sync::mpsc::channel();

@@ -18,9 +18,11 @@ mod shared;
 pub mod status;
 mod stream;
 mod supervisor;
+pub mod websocket;
 
 pub use config::EngineConfig;
 pub use engine::{Engine, EngineHandle, StartError, ValidateError, Validated};
 pub use error::EngineError;
 pub use local::{LocalEngine, RequestContext, WorkerBody};
 pub use status::{EngineStatus, HostStatus};
+pub use websocket::{SocketEnd, WorkerSocket};

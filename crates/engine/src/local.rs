@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Request, Response, header};
+use http::{Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use selvedge_model::{VersionId, Worker};
@@ -23,7 +23,7 @@ use crate::host::{Group, Host, Offence};
 use crate::pool::{Claim, Found, Instance, Place};
 use crate::shared::{Order, Shared};
 use crate::stream::{Broken, Stream};
-use crate::{EngineError, load};
+use crate::{EngineError, WorkerSocket, load};
 
 /// Times that a request is tried when others' faults take its sandbox down.
 const ATTEMPTS: u32 = 3;
@@ -44,6 +44,8 @@ pub struct RequestContext {
     pub scheme: &'static str,
     /// Id for logs.
     pub request_id: String,
+    /// It is the handshake of a WebSocket: status 101 is a possible answer, and [`WorkerBody::into_socket`] follows.
+    pub socket: bool,
 }
 
 /// The engine as one edge thread uses it; its connections to the hosts live on this thread.
@@ -103,12 +105,13 @@ impl LocalEngine {
         let mut attempt = 1;
         loop {
             let (route, claim) = self.route(worker).await?;
-            let stream = self.send_head(worker, &route, &parts, body.is_none(), &context);
+            let end = body.is_none() && !context.socket;
+            let stream = self.send_head(worker, &route, &parts, end, &context);
             let had_body = body.is_some();
             if let Some(body) = body.take() {
                 tokio::task::spawn_local(pump(stream.clone(), body, worker.limits.body_bytes));
             }
-            let call = Exchange {
+            let mut call = Exchange {
                 stream,
                 claim: Some(claim),
                 shared: self.0.shared.clone(),
@@ -118,6 +121,12 @@ impl LocalEngine {
             let answer = deadline(patience, poll_fn(|cx| call.stream.poll_head(cx))).await;
             let broken = match answer {
                 Some(Ok(head)) => {
+                    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+                        let place = call.claim.as_mut().is_some_and(Claim::becomes_socket);
+                        if !context.socket || !place {
+                            return Err(EngineError::Overloaded);
+                        }
+                    }
                     let mut response = Response::new(WorkerBody(Some(call)));
                     *response.status_mut() = head.status;
                     *response.headers_mut() = head.headers;
@@ -220,7 +229,7 @@ impl LocalEngine {
     /// A worker that is busy on one thread gets an isolate on another, in the background.
     fn spread(&self, worker: &Arc<Worker>, instance: &Arc<Instance>) {
         let threshold = SPREAD_AT.min(worker.limits.concurrency / 2).max(1);
-        if instance.busy.load(Ordering::Relaxed) < threshold {
+        if instance.requests() < threshold {
             return;
         }
         if self.0.shared.pool.instances_of(&worker.version).len() >= instance.host.threads {
@@ -328,6 +337,7 @@ impl LocalEngine {
         let fetch = Fetch {
             instance,
             wall_ms: worker.limits.wall_ms,
+            socket: context.socket,
             method: parts.method.as_str().as_bytes(),
             url,
             headers,
@@ -406,16 +416,16 @@ async fn pump(stream: Rc<Stream>, mut body: Incoming, limit: u64) {
 
 /// A call under way: the stream, its place, and what to do when it ends.
 #[derive(Debug)]
-struct Exchange {
-    stream: Rc<Stream>,
-    claim: Option<Claim>,
-    shared: Arc<Shared>,
+pub(crate) struct Exchange {
+    pub(crate) stream: Rc<Stream>,
+    pub(crate) claim: Option<Claim>,
+    pub(crate) shared: Arc<Shared>,
     worker: Arc<Worker>,
 }
 
 impl Exchange {
     /// What a break means for the client and the worker's owner.
-    fn conclude(&self, broken: &Broken) -> EngineError {
+    pub(crate) fn conclude(&self, broken: &Broken) -> EngineError {
         let error = match broken {
             Broken::HostLost(Some(Offence::Cpu)) => EngineError::CpuExceeded,
             Broken::HostLost(Some(Offence::Memory)) => EngineError::MemoryExceeded,
@@ -458,6 +468,13 @@ impl Drop for Exchange {
 /// A response body, streamed from the isolate with backpressure.
 #[derive(Debug, Default)]
 pub struct WorkerBody(Option<Exchange>);
+
+impl WorkerBody {
+    /// The WebSocket that an answer with status 101 began.
+    pub fn into_socket(self) -> Option<WorkerSocket> {
+        self.0.map(WorkerSocket)
+    }
+}
 
 impl Body for WorkerBody {
     type Data = Bytes;

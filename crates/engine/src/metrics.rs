@@ -30,6 +30,11 @@ impl Collector for EngineCollector {
         }
         for (name, help, value) in [
             ("selvedge_isolates", "Isolates loaded now", self.0.pool.instances().len() as i64),
+            (
+                "selvedge_sockets",
+                "WebSockets of clients now",
+                counters.sockets.load(Ordering::Relaxed) as i64,
+            ),
             ("selvedge_hosts", "Sandbox host processes now", self.0.pool.hosts().len() as i64),
             (
                 "selvedge_sandbox_memory_bytes",

@@ -17,6 +17,8 @@ use crate::host::{Group, Host};
 /// Offences within [`OFFENCE_WINDOW`] that move a worker to a host of its own.
 const OFFENCES_MAX: usize = 3;
 const OFFENCE_WINDOW: Duration = Duration::from_secs(60);
+/// WebSockets in one instance; a host can tell some more streams apart.
+const SOCKETS_MAX: u32 = 32_768;
 /// Scripts whose offences are remembered.
 const OFFENDERS_MAX: usize = 10_000;
 
@@ -31,8 +33,10 @@ pub struct Instance {
     pub thread: usize,
     /// What it runs.
     pub worker: Arc<Worker>,
-    /// Requests in it now.
+    /// Requests and WebSockets in it now.
     pub busy: AtomicU32,
+    /// Those of them that are WebSockets, which have a limit of their own.
+    pub sockets: AtomicU32,
     /// Unloaded, condemned, or on a host that ended.
     pub gone: AtomicBool,
     /// Milliseconds since the engine's start.
@@ -41,18 +45,36 @@ pub struct Instance {
     pub waiting: AtomicU32,
     /// Told when a place becomes free and someone waits.
     pub freed: Notify,
+    /// Since when its version is no longer deployed, milliseconds since the engine's start; 0 while it is.
+    pub undeployed_ms: AtomicU64,
+    /// Told when its WebSockets are to be closed.
+    pub closing: watch::Sender<bool>,
 }
 
 impl Instance {
     /// Takes a place for a request if fewer than `most` are taken.
     pub fn claim(self: &Arc<Self>, most: u32) -> Place {
-        let one_more = |busy| (busy < most).then_some(busy + 1);
+        let one_more =
+            |busy: u32| (busy < most.saturating_add(self.sockets.load(Ordering::SeqCst))).then_some(busy + 1);
         let taken = self.busy.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more);
-        let claim = taken.is_ok().then(|| Claim(self.clone()));
+        let claim = taken.is_ok().then(|| Claim { instance: self.clone(), socket: false });
         match claim {
             _ if self.gone.load(Ordering::SeqCst) => Place::Gone,
             Some(claim) => Place::Taken(claim),
             None => Place::Full,
+        }
+    }
+
+    /// Requests in it now, without WebSockets.
+    pub fn requests(&self) -> u32 {
+        self.busy.load(Ordering::Relaxed).saturating_sub(self.sockets.load(Ordering::Relaxed))
+    }
+
+    /// Waits until its WebSockets are to be closed.
+    pub async fn retired(&self) {
+        let mut closing = self.closing.subscribe();
+        if closing.wait_for(|closing| *closing).await.is_err() {
+            std::future::pending().await
         }
     }
 
@@ -83,21 +105,42 @@ pub enum Place {
 
 /// A request's place in an instance.
 #[derive(Debug)]
-pub struct Claim(Arc<Instance>);
+pub struct Claim {
+    instance: Arc<Instance>,
+    socket: bool,
+}
 
 impl Claim {
     /// The instance.
     pub fn instance(&self) -> &Arc<Instance> {
-        &self.0
+        &self.instance
+    }
+
+    /// The request became a WebSocket: its place goes to another request. False when there are too many.
+    pub fn becomes_socket(&mut self) -> bool {
+        if self.instance.sockets.fetch_add(1, Ordering::SeqCst) >= SOCKETS_MAX {
+            self.instance.sockets.fetch_sub(1, Ordering::SeqCst);
+            return false;
+        }
+        self.socket = true;
+        self.pass_on();
+        true
+    }
+
+    fn pass_on(&self) {
+        if self.instance.waiting.load(Ordering::SeqCst) > 0 {
+            self.instance.freed.notify_one();
+        }
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.0.busy.fetch_sub(1, Ordering::SeqCst);
-        if self.0.waiting.load(Ordering::SeqCst) > 0 {
-            self.0.freed.notify_one();
+        self.instance.busy.fetch_sub(1, Ordering::SeqCst);
+        if self.socket {
+            self.instance.sockets.fetch_sub(1, Ordering::SeqCst);
         }
+        self.pass_on();
     }
 }
 
@@ -197,10 +240,13 @@ impl Pool {
             thread,
             worker: worker.clone(),
             busy: AtomicU32::new(0),
+            sockets: AtomicU32::new(0),
             gone: AtomicBool::new(false),
             last_used_ms: AtomicU64::new(self.now_ms()),
             waiting: AtomicU32::new(0),
             freed: Notify::new(),
+            undeployed_ms: AtomicU64::new(0),
+            closing: watch::Sender::new(false),
         });
         self.lock().placed.insert(instance.id, instance.clone());
         instance

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -46,6 +46,8 @@ pub struct Counters {
     pub hosts_ended: AtomicU64,
     pub retries: AtomicU64,
     pub limits: AtomicU64,
+    /// WebSockets of clients now.
+    pub sockets: AtomicU64,
     pub memory_bytes: AtomicU64,
     /// What an isolate takes on average, as last measured, bytes.
     pub isolate_bytes: AtomicU64,
@@ -66,6 +68,8 @@ pub struct Shared {
     /// Tells builds of the host apart in the names of code cache files.
     pub host_build: String,
     pub egress: crate::egress::Policy,
+    /// What WebSockets keep of unfinished messages, bytes.
+    pub socket_bytes: AtomicUsize,
 }
 
 impl Shared {

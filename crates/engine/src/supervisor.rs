@@ -231,6 +231,7 @@ impl Supervisor {
             let idle_ms = now.saturating_sub(instance.last_used_ms.load(Ordering::Relaxed));
             let retired =
                 deployed.as_ref().is_some_and(|deployed| !deployed.contains(&instance.worker.version));
+            self.drain(instance, retired, now);
             let idle =
                 idle_ms >= self.shared.config.idle_s * 1000 || (retired && idle_ms >= UNDEPLOYED_GRACE_MS);
             !(idle && self.retire(instance))
@@ -250,6 +251,21 @@ impl Supervisor {
         self.evict(instances, total);
         for host in pool.idle_groups() {
             host.kill();
+        }
+    }
+
+    /// Has an instance's WebSockets closed some time after its version is no longer deployed.
+    fn drain(&self, instance: &Instance, retired: bool, now_ms: u64) {
+        if !retired {
+            instance.undeployed_ms.store(0, Ordering::Relaxed);
+            // It may have come back meanwhile.
+            instance.closing.send_if_modified(|closing| std::mem::replace(closing, false));
+            return;
+        }
+        let first = instance.undeployed_ms.compare_exchange(0, now_ms, Ordering::Relaxed, Ordering::Relaxed);
+        let since = first.unwrap_or_else(|since| since);
+        if now_ms.saturating_sub(since) >= self.shared.config.socket_drain_s * 1000 && first.is_err() {
+            instance.closing.send_if_modified(|closing| !std::mem::replace(closing, true));
         }
     }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use selvedge_wire::message::{self, Fetch, Head, Load, Log, ResetCode, Scheduled};
+use selvedge_wire::socket::{self, BROKEN, MessageKind};
 use selvedge_wire::{Kind, frame};
 
 use crate::connection::Outbox;
@@ -17,6 +18,7 @@ use crate::limits::{Buffers, CpuAccount, fatal_out_of_memory, near_heap_limit};
 use crate::modules::{self, Failure, Modules};
 use crate::ops::html::Rewriters;
 use crate::snapshot::{RUNTIME, Snapshot};
+use crate::socket::Message;
 use crate::stream::{Role, Stream, Streams};
 
 /// Largest head that a worker may answer with, bytes.
@@ -44,6 +46,8 @@ pub struct State {
     pub next_timer: Cell<u32>,
     /// Streams that JavaScript opened in this turn: (outbox, wire id, key).
     pub opened: RefCell<Vec<(Rc<Outbox>, u32, u32)>>,
+    /// WebSockets that take messages since this turn.
+    pub flowing: RefCell<Vec<u32>>,
     /// Streams that ended in this turn.
     pub ended: RefCell<Vec<u32>>,
     /// The connection that loaded the worker: what is said outside of any request goes there.
@@ -140,6 +144,8 @@ struct Entry {
     response: v8::Global<v8::Function>,
     failed: v8::Global<v8::Function>,
     job_done: v8::Global<v8::Function>,
+    socket_message: v8::Global<v8::Function>,
+    socket_closed: v8::Global<v8::Function>,
 }
 
 /// Where an instance stands.
@@ -178,6 +184,7 @@ pub enum Event<'a> {
     Response { key: u32, head: Head<'a> },
     Failed { key: u32, code: ResetCode, message: &'a str },
     JobDone { token: u32, request: u32, answer: Cell<Option<Box<dyn Answer>>> },
+    Message { key: u32, message: &'a Message },
 }
 
 impl Instance {
@@ -207,6 +214,7 @@ impl Instance {
             timers: RefCell::default(),
             next_timer: Cell::new(1),
             opened: RefCell::default(),
+            flowing: RefCell::default(),
             ended: RefCell::default(),
             home,
             subrequests: load.subrequests,
@@ -358,6 +366,25 @@ impl Instance {
                 let token = v8::Integer::new_from_unsigned(scope, *token).into();
                 v8::Local::new(scope, &entry.job_done).call(scope, undefined, &[token, value]);
             }
+            Event::Message { key, message } => {
+                state.attribute(*key);
+                let number = v8::Integer::new_from_unsigned(scope, *key).into();
+                let (code, reason) = match message.kind {
+                    MessageKind::Close => socket::decode_close(&message.payload).unwrap_or((BROKEN, "")),
+                    _ => (BROKEN, "The message does not fit into the worker's memory."),
+                };
+                let value = match message.kind {
+                    MessageKind::Close => None,
+                    _ => message_value(scope, state, *key, message),
+                };
+                if let Some(value) = value {
+                    v8::Local::new(scope, &entry.socket_message).call(scope, undefined, &[number, value]);
+                } else {
+                    let arguments =
+                        [number, v8::Integer::new(scope, code.into()).into(), utf8(scope, reason)];
+                    v8::Local::new(scope, &entry.socket_closed).call(scope, undefined, &arguments);
+                }
+            }
         }
         scope.perform_microtask_checkpoint();
     }
@@ -498,6 +525,7 @@ impl Instance {
         let backlog = self.state.backlog.clone();
         let mut stream = Stream::new(Role::Incoming, outbox, wire_id, backlog);
         stream.deadline_ns = deadline;
+        stream.wall_ns = u64::from(wall_ms) * 1_000_000;
         stream.subrequests = self.state.subrequests;
         stream.incoming_ended = fin;
         self.state.cpu.request();
@@ -593,8 +621,33 @@ impl Entry {
             response: take("response"),
             failed: take("failed"),
             job_done: take("jobDone"),
+            socket_message: take("socketMessage"),
+            socket_closed: take("socketClosed"),
         }
     }
+}
+
+/// A message as JavaScript sees it: a string or a `Uint8Array`. `None` when there is no memory for it, and the socket
+/// is broken off.
+fn message_value<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    state: &State,
+    key: u32,
+    message: &Message,
+) -> Option<v8::Local<'s, v8::Value>> {
+    let value = if message.kind == MessageKind::Text {
+        v8::String::new_from_utf8(scope, &message.payload, v8::NewStringType::Normal).map(Into::into)
+    } else {
+        v8::tc_scope!(let scope, scope);
+        crate::ops::uint8_array(scope, &message.payload)
+    };
+    if value.is_none()
+        && let Some(stream) = state.streams.borrow_mut().get(key)
+    {
+        stream.give_up(ResetCode::MemoryExceeded);
+        stream.limit_rest(state.now_ns.get());
+    }
+    value
 }
 
 fn latin1<'s>(scope: &v8::PinScope<'s, '_>, bytes: &[u8]) -> v8::Local<'s, v8::Value> {

@@ -30,6 +30,7 @@ mod modules;
 mod ops;
 mod relay;
 mod snapshot;
+mod socket;
 mod start;
 mod stream;
 mod thread;

@@ -41,6 +41,11 @@ impl CpuAccount {
         self.burst_ns as u64
     }
 
+    /// What each request adds, nanoseconds.
+    pub fn share_ns(&self) -> u64 {
+        self.per_request_ns as u64
+    }
+
     /// Whether work between requests has used more than may be lent to it.
     pub fn is_overdrawn(&self) -> bool {
         self.credit_ns.get() < -self.burst_ns

@@ -9,6 +9,7 @@ mod encoding;
 pub mod html;
 mod part;
 mod respond;
+mod socket;
 mod text;
 mod url;
 
@@ -53,6 +54,12 @@ fn table() -> Vec<(&'static str, Callback)> {
         ("htmlEnd", html::end.map_fn_to()),
         ("htmlSerial", html::serial.map_fn_to()),
         ("htmlToken", html::token.map_fn_to()),
+        ("socketAnswer", socket::answer.map_fn_to()),
+        ("socketOpen", socket::open.map_fn_to()),
+        ("socketSend", socket::send.map_fn_to()),
+        ("socketClose", socket::close.map_fn_to()),
+        ("socketFlow", socket::flow.map_fn_to()),
+        ("socketBuffered", socket::buffered.map_fn_to()),
         ("part", part::part.map_fn_to()),
         ("currentRequest", clock::current_request.map_fn_to()),
         ("setCurrentRequest", clock::set_current_request.map_fn_to()),
@@ -196,7 +203,10 @@ fn append_bytes(scope: &v8::Isolate, value: v8::Local<'_, v8::Value>, out: &mut 
 }
 
 /// A new `Uint8Array` with a copy of `bytes`; `None`, with an exception pending, when the limit forbids it.
-fn uint8_array<'s>(scope: &mut v8::PinScope<'s, '_>, bytes: &[u8]) -> Option<v8::Local<'s, v8::Value>> {
+pub(crate) fn uint8_array<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    bytes: &[u8],
+) -> Option<v8::Local<'s, v8::Value>> {
     let state = State::of(scope);
     if state.buffers.would_refuse(bytes.len()) {
         let text = v8::String::new(scope, "Array buffer allocation failed")?;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use selvedge_wire::{DATA_MAX, DONE, FIN, Kind, RecvWindow, SendWindow, frame, message};
 
 use crate::connection::Outbox;
+use crate::socket::Socket;
 
 /// What a stream is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +26,17 @@ pub struct Stream {
     pub wire_id: u32,
     /// When an incoming stream must be done, `CLOCK_MONOTONIC` nanoseconds.
     pub deadline_ns: u64,
+    /// What the deadline was set to, from the stream's beginning, nanoseconds.
+    pub wall_ns: u64,
     pub subrequests: u32,
     /// CPU time used on its behalf, nanoseconds.
     pub cpu_ns: u64,
+    /// When a WebSocket's CPU time was charged last.
+    pub charged_ns: u64,
+    /// Status 101 is a possible answer.
+    pub may_switch: bool,
+    /// What it has in addition once it carries messages.
+    pub socket: Option<Box<Socket>>,
 
     /// Body bytes that arrived and were not taken yet.
     pub incoming: VecDeque<Box<[u8]>>,
@@ -52,7 +61,7 @@ pub struct Stream {
     /// Bytes taken from JavaScript beyond the credit.
     pending: VecDeque<u8>,
     /// Bytes of all the worker's streams that wait like `pending`.
-    backlog: Rc<Cell<usize>>,
+    pub(crate) backlog: Rc<Cell<usize>>,
     end_pending: bool,
     pub out_ended: bool,
     /// JavaScript waits for `writable`.
@@ -71,8 +80,12 @@ impl Stream {
             outbox,
             wire_id,
             deadline_ns: u64::MAX,
+            wall_ns: 0,
             subrequests: 0,
             cpu_ns: 0,
+            charged_ns: 0,
+            may_switch: false,
+            socket: None,
             backlog,
             incoming: VecDeque::new(),
             incoming_ended: false,
@@ -143,6 +156,11 @@ impl Stream {
         self.send.available() as i64 - self.pending.len() as i64
     }
 
+    /// Bytes that wait for credit.
+    pub fn waiting(&self) -> usize {
+        self.pending.len()
+    }
+
     fn send_data(&mut self, bytes: &[u8]) {
         self.send.sent(bytes.len());
         let mut out = self.outbox.frames();
@@ -202,6 +220,7 @@ impl Stream {
     pub fn cancel(&mut self, reason: &str) {
         self.canceled = true;
         self.head_sent = true;
+        self.drop_unfinished();
         self.incoming.clear();
         self.incoming_ended = true;
         self.broken =
@@ -254,6 +273,7 @@ impl Stream {
 impl Drop for Stream {
     fn drop(&mut self) {
         self.drop_pending();
+        self.drop_unfinished();
     }
 }
 

@@ -85,6 +85,8 @@ struct Thread {
     active: Vec<u32>,
     /// Instances to look at once they have been idle for a while: (since, instance), oldest first.
     resting: VecDeque<(u64, u32)>,
+    /// WebSockets that take messages again, some of which may be here.
+    flowing: Vec<Place>,
     /// Size of the timers' heap at which cancelled ones are thrown out.
     compact_at: usize,
     round_ns: u64,
@@ -113,6 +115,7 @@ pub fn run(setup: Setup) -> rustix::io::Result<()> {
         touched: Vec::new(),
         active: Vec::new(),
         resting: VecDeque::new(),
+        flowing: Vec::new(),
         compact_at: TIMERS_COMPACT,
         round_ns: 0,
         unix_ms: 0.0,
@@ -153,6 +156,9 @@ impl Thread {
             }
         }
         self.fire_timers();
+        for place in std::mem::take(&mut self.flowing) {
+            self.deliver_messages(place);
+        }
         if self.round_ns >= self.next_tick_ns {
             self.next_tick_ns = self.round_ns + TICK_NS;
             self.tick();
@@ -170,7 +176,8 @@ impl Thread {
         let tick = !self.active.is_empty() || !self.touched.is_empty() || !self.resting.is_empty();
         let tick = tick.then_some(self.next_tick_ns);
         let timer = self.timers.peek().map(|Reverse((due, ..))| *due);
-        let due = tick.into_iter().chain(timer).min()?;
+        let now = (!self.flowing.is_empty()).then_some(0);
+        let due = tick.into_iter().chain(timer).chain(now).min()?;
         let wait = due.saturating_sub(monotonic_ns());
         Some(Timespec { tv_sec: (wait / 1_000_000_000) as i64, tv_nsec: (wait % 1_000_000_000) as i64 })
     }
@@ -282,10 +289,7 @@ impl Thread {
         let current = state.current.replace(0);
         // Many short turns must not add up to what one turn is stopped for.
         let overdrawn = match state.streams.borrow_mut().get(current) {
-            Some(stream) => {
-                stream.cpu_ns += used;
-                stream.cpu_ns > state.cpu.burst_ns()
-            }
+            Some(stream) => stream.charge(used, self.round_ns, state.cpu.share_ns(), state.cpu.burst_ns()),
             None => state.cpu.is_overdrawn(),
         };
         if state.out_of_memory.get() {
@@ -322,6 +326,7 @@ impl Thread {
                 connection.streams.insert(wire_id, Place { instance: id, key });
             }
         }
+        self.flowing.extend(state.flowing.borrow_mut().drain(..).map(|key| Place { instance: id, key }));
         loop {
             let Some(key) = state.ended.borrow_mut().pop() else { break };
             let Some(stream) = state.streams.borrow_mut().remove(key) else { continue };

@@ -13,6 +13,9 @@
 //! `FIN` ends the sender's half. `DONE` says that the host has finished all work of the stream, which may be
 //! later than its response (`waitUntil`); only then may the engine unload the worker. `RESET` ends both halves.
 //!
+//! **WebSockets.** A stream whose call is answered with status 101 carries whole messages from then on; see
+//! [`socket`].
+//!
 //! **Flow control.** Each direction of a stream starts with [`INITIAL_CREDIT`] bytes of `DATA`; the receiver
 //! grants more with `CREDIT` as its consumer takes bytes. The number of streams is bounded by the engine, so
 //! memory on both sides is bounded by streams × credit.
@@ -26,6 +29,7 @@ pub mod id_map;
 pub mod message;
 pub mod page;
 pub mod shrink;
+pub mod socket;
 
 pub use flow::{Overrun, RecvWindow, SendWindow};
 pub use frame::{DONE, FIN, Frame, Kind, WireError, decode};

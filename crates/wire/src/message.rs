@@ -83,6 +83,9 @@ pub enum Call<'a> {
     Scheduled(Scheduled<'a>),
     /// Host to engine: fetch something outside.
     Subrequest(Subrequest<'a>),
+    /// Host to engine: ask a server outside for a WebSocket. Status 101 makes the stream a
+    /// [`socket`](crate::socket); any other answer is that to a subrequest.
+    WebSocket(Subrequest<'a>),
 }
 
 /// Load a worker as `instance`. Answered with `HEAD` 200 and a body of JSON and code cache, or `HEAD` 422 and a
@@ -116,6 +119,8 @@ pub struct Fetch<'a> {
     pub instance: u32,
     /// Milliseconds it may take.
     pub wall_ms: u32,
+    /// The client asks for a WebSocket, so that status 101 is a possible answer; see [`socket`](crate::socket).
+    pub socket: bool,
     /// Such as `GET`.
     pub method: &'a [u8],
     /// Absolute, serialised.
@@ -175,6 +180,7 @@ impl Call<'_> {
                 out.push(2);
                 out.extend_from_slice(&fetch.instance.to_le_bytes());
                 out.extend_from_slice(&fetch.wall_ms.to_le_bytes());
+                out.push(u8::from(fetch.socket));
                 put_text(out, fetch.method);
                 put_text(out, fetch.url);
                 out.extend_from_slice(fetch.headers);
@@ -186,8 +192,8 @@ impl Call<'_> {
                 out.extend_from_slice(&scheduled.time_ms.to_le_bytes());
                 out.extend_from_slice(scheduled.cron.as_bytes());
             }
-            Call::Subrequest(request) => {
-                out.push(0x81);
+            Call::Subrequest(request) | Call::WebSocket(request) => {
+                out.push(if matches!(self, Call::WebSocket(_)) { 0x82 } else { 0x81 });
                 out.extend_from_slice(&request.instance.to_le_bytes());
                 put_text(out, request.method);
                 put_text(out, request.url);
@@ -215,6 +221,7 @@ impl Call<'_> {
             2 => Ok(Call::Fetch(Fetch {
                 instance: reader.u32()?,
                 wall_ms: reader.u32()?,
+                socket: reader.u8()? != 0,
                 method: reader.text()?,
                 url: reader.text()?,
                 headers: reader.rest,
@@ -225,12 +232,15 @@ impl Call<'_> {
                 time_ms: u64::from(reader.u32()?) | u64::from(reader.u32()?) << 32,
                 cron: reader.utf8_rest()?,
             })),
-            0x81 => Ok(Call::Subrequest(Subrequest {
-                instance: reader.u32()?,
-                method: reader.text()?,
-                url: reader.text()?,
-                headers: reader.rest,
-            })),
+            kind @ (0x81 | 0x82) => {
+                let request = Subrequest {
+                    instance: reader.u32()?,
+                    method: reader.text()?,
+                    url: reader.text()?,
+                    headers: reader.rest,
+                };
+                Ok(if kind == 0x82 { Call::WebSocket(request) } else { Call::Subrequest(request) })
+            }
             _ => Err(WireError::Payload("OPEN")),
         }
     }
@@ -428,9 +438,10 @@ mod tests {
         fn calls_survive(instance: u32, wall_ms: u32, time_ms: u64, a in any::<Vec<u8>>(), b in any::<Vec<u8>>(), s in ".*", want: bool) {
             let calls = [
                 Call::Load(Load { instance, memory_mb: wall_ms, cpu_ms: 1, cpu_burst_ms: 2, subrequests: 3, env_len: 5, artifact_len: 4, want_code_cache: want, name: &s }),
-                Call::Fetch(Fetch { instance, wall_ms, method: &a, url: &b, headers: &a }),
+                Call::Fetch(Fetch { instance, wall_ms, socket: want, method: &a, url: &b, headers: &a }),
                 Call::Scheduled(Scheduled { instance, wall_ms, time_ms, cron: &s }),
                 Call::Subrequest(Subrequest { instance, method: &b, url: &a, headers: &b }),
+                Call::WebSocket(Subrequest { instance, method: &b, url: &a, headers: &b }),
             ];
             for call in calls {
                 let mut out = Vec::new();

@@ -47,11 +47,14 @@ fn conversation(text: &str, bytes: &[u8], number: u32) -> Vec<u8> {
         name: text,
     };
     Call::Load(load).put(&mut out, 0, 1);
-    let fetch = Fetch { instance: number, wall_ms: 9, method: bytes, url: bytes, headers: bytes };
+    let fetch =
+        Fetch { instance: number, wall_ms: 9, socket: true, method: bytes, url: bytes, headers: bytes };
     Call::Fetch(fetch).put(&mut out, frame::FIN, 3);
     Call::Scheduled(Scheduled { instance: number, wall_ms: 9, time_ms: 1, cron: text }).put(&mut out, 0, 5);
     Call::Subrequest(Subrequest { instance: number, method: bytes, url: bytes, headers: bytes })
         .put(&mut out, 0, 2);
+    Call::WebSocket(Subrequest { instance: number, method: bytes, url: bytes, headers: bytes })
+        .put(&mut out, 0, 4);
     Head { status: 200, headers: bytes }.put(&mut out, 0, 3);
     frame::put(&mut out, Kind::Data, frame::FIN | frame::DONE, 3, bytes);
     put_credit(&mut out, 3, number);
@@ -82,7 +85,7 @@ proptest! {
         for chunk in sent.chunks(piece) {
             seen += feed(&mut buffer, chunk).unwrap();
         }
-        prop_assert_eq!(seen, 15);
+        prop_assert_eq!(seen, 16);
         prop_assert!(buffer.is_empty());
     }
 

@@ -1,6 +1,12 @@
-/** `Event`, `CustomEvent`, `ErrorEvent`, `PromiseRejectionEvent` and `EventTarget`. */
-import { ArrayPrototypePush, ArrayPrototypeSlice, ArrayPrototypeSplice, ReflectApply } from "../internal/primordials.ts";
-import { defineConstants, finishInterface, requireArguments, toDictionary } from "../internal/webidl.ts";
+/** `Event`, `CustomEvent`, `ErrorEvent`, `PromiseRejectionEvent`, `MessageEvent`, `CloseEvent` and `EventTarget`. */
+import {
+  ArrayPrototypePush,
+  ArrayPrototypeSlice,
+  ArrayPrototypeSplice,
+  ObjectFreeze,
+  ReflectApply,
+} from "../internal/primordials.ts";
+import { defineConstants, finishInterface, requireArguments, toDictionary, toUSVString } from "../internal/webidl.ts";
 import * as ops from "../host.ts";
 import { DOMException } from "./exception.ts";
 import { reportException } from "../internal/report.ts";
@@ -197,6 +203,78 @@ export class PromiseRejectionEvent extends Event {
   }
 }
 finishInterface(PromiseRejectionEvent, "PromiseRejectionEvent");
+
+interface MessageEventInit extends EventInit {
+  data: unknown;
+  origin: string;
+  lastEventId: string;
+  source: object | null;
+  ports: readonly object[];
+}
+
+export class MessageEvent extends Event {
+  #data: unknown;
+  #origin: string;
+  #lastEventId: string;
+  #source: object | null;
+  #ports: readonly object[];
+
+  constructor(type: string, init: Partial<MessageEventInit> | undefined = undefined) {
+    super(type, init);
+    const { data = null, origin, lastEventId, source = null, ports } = toDictionary<MessageEventInit>(init, "MessageEvent options");
+    this.#data = data;
+    this.#origin = origin === undefined ? "" : `${origin}`;
+    this.#lastEventId = lastEventId === undefined ? "" : `${lastEventId}`;
+    this.#source = source;
+    this.#ports = ObjectFreeze(ports === undefined ? [] : ArrayPrototypeSlice(ports)) as readonly object[];
+  }
+  get data() {
+    return this.#data;
+  }
+  get origin() {
+    return this.#origin;
+  }
+  get lastEventId() {
+    return this.#lastEventId;
+  }
+  get source() {
+    return this.#source;
+  }
+  get ports() {
+    return this.#ports;
+  }
+}
+finishInterface(MessageEvent, "MessageEvent");
+
+interface CloseEventInit extends EventInit {
+  wasClean: boolean;
+  code: number;
+  reason: string;
+}
+
+export class CloseEvent extends Event {
+  #wasClean: boolean;
+  #code: number;
+  #reason: string;
+
+  constructor(type: string, init: Partial<CloseEventInit> | undefined = undefined) {
+    super(type, init);
+    const { wasClean, code, reason } = toDictionary<CloseEventInit>(init, "CloseEvent options");
+    this.#wasClean = !!wasClean;
+    this.#code = Number(code ?? 0) & 0xffff;
+    this.#reason = reason === undefined ? "" : toUSVString(reason);
+  }
+  get wasClean() {
+    return this.#wasClean;
+  }
+  get code() {
+    return this.#code;
+  }
+  get reason() {
+    return this.#reason;
+  }
+}
+finishInterface(CloseEvent, "CloseEvent");
 
 type Callback = ((event: Event) => unknown) | { handleEvent(event: Event): unknown };
 

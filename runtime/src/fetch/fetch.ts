@@ -4,6 +4,7 @@ import {
   StringPrototypeIndexOf,
   StringPrototypeSlice,
   StringPrototypeStartsWith,
+  StringPrototypeToLowerCase,
 } from "../internal/primordials.ts";
 import type { AbortSignal } from "../dom/abort.ts";
 import type { Head, Key } from "../ops.d.ts";
@@ -16,7 +17,7 @@ import { parseHref } from "../url/url.ts";
 import { alreadyUsed, isUnusable, type RawBody } from "./body.ts";
 import { copyHeaders, fromHead, type Headers, peek, removeAll, toHead } from "./headers.ts";
 import { markRequestUsed, partsOf, Request } from "./request.ts";
-import { fromFetch, isNullBodyStatus, type Response } from "./response.ts";
+import { fromFetch, isNullBodyStatus, type Response, setWebSocket } from "./response.ts";
 import { type Answer, leavePlace, Subrequest, takePlace } from "./subrequest.ts";
 
 /** See the Fetch Standard, "HTTP-redirect fetch". */
@@ -96,6 +97,9 @@ async function run(request: Request): Promise<Response> {
   if (!isHttp(url)) throw new TypeError(`fetch supports http, https and data URLs only: ${url}`);
   markRequestUsed(request);
   let headers = parts.headers;
+  if (StringPrototypeToLowerCase(peek(headers, "upgrade") ?? "") === "websocket") {
+    return fetchSocket(method, url, headers, signal);
+  }
   let redirected = false;
   const owner = ops.currentRequest();
   for (let hops = 0; ; hops++) {
@@ -135,6 +139,47 @@ async function run(request: Request): Promise<Response> {
     url = target;
     redirected = true;
   }
+}
+
+/** Asks for a WebSocket; its answer may be another one. */
+async function fetchSocket(
+  method: string,
+  url: string,
+  headers: Headers,
+  signal: AbortSignal | undefined,
+): Promise<Response> {
+  if (method !== "GET") throw new TypeError("A request for a WebSocket must be a GET.");
+  const answer = await socketAnswer(url, toHead(headers), signal, () => {});
+  const { call, status, head } = answer;
+  if (status !== 101) return toResponse(answer, method, url, false);
+  call.over();
+  const response = fromFetch(status, head, null, url, false);
+  setWebSocket(response, loadPart<typeof import("../parts/websocket.ts")>("websocket").ofStream(call.key, call.owner));
+  return response;
+}
+
+/** The answer to a subrequest for a WebSocket; `began` gets it before. */
+export async function socketAnswer(
+  url: string,
+  head: Head,
+  signal: AbortSignal | undefined,
+  began: (call: Subrequest) => void,
+): Promise<Answer> {
+  const owner = ops.currentRequest();
+  const turn = takePlace(owner);
+  if (turn !== undefined) await turn;
+  if (ops.currentRequest() !== owner) ops.setCurrentRequest(owner);
+  let key: Key;
+  try {
+    if (signal?.aborted) throw signal.reason;
+    key = ops.socketOpen(url, head);
+  } catch (error) {
+    leavePlace(owner);
+    throw error;
+  }
+  const call = new Subrequest(key, owner, signal);
+  began(call);
+  return await call.answer;
 }
 
 function isHttp(url: string): boolean {

@@ -2,6 +2,8 @@
 import { JSONStringify, NumberIsInteger, StringPrototypeCharCodeAt } from "../internal/primordials.ts";
 import { finishInterface, INTERNAL, requireArguments, toDictionary, toUSVString } from "../internal/webidl.ts";
 import { parseHref } from "../url/url.ts";
+import { loadPart } from "../internal/parts.ts";
+import type { WebSocket } from "../websocket/socket.ts";
 import type { Head } from "../ops.d.ts";
 import { cloneBody, CONSUMED, extractBody, extractedType, installBody, type RawBody, TEXT_TYPE } from "./body.ts";
 import { addDefault, copyHeaders, fill, freeze, fromHead, Headers, peek, toHead } from "./headers.ts";
@@ -10,7 +12,11 @@ interface ResponseInit {
   status: number;
   statusText: string;
   headers: unknown;
+  /** Workers: the answer to a handshake; goes with status 101. */
+  webSocket: WebSocket | null;
 }
+
+type WebSocketPart = typeof import("../parts/websocket.ts");
 
 /** What few responses have. */
 interface Extra {
@@ -47,6 +53,8 @@ let isResponse: (value: unknown) => value is Response;
 let statusOf: (response: Response) => number;
 let headOf: (response: Response) => Head;
 let rawBodyOf: (response: Response) => RawBody;
+let webSocketOf: (response: Response) => WebSocket | null;
+let setWebSocket: (response: Response, socket: WebSocket) => void;
 let markUsed: (response: Response) => void;
 let fromFetch: (status: number, head: Head, body: RawBody, url: string, redirected: boolean) => Response;
 
@@ -57,6 +65,7 @@ export class Response {
   #contentType: string | undefined;
   #headers: Headers | undefined;
   #extra: Extra | undefined;
+  #webSocket: WebSocket | null = null;
 
   constructor(body: unknown = null, init: Partial<ResponseInit> | undefined = undefined) {
     if (typeof body === "string") {
@@ -79,6 +88,10 @@ export class Response {
       if (type === TEXT_TYPE) return TEXT_HEAD;
       if (type === JSON_TYPE) return JSON_HEAD;
       return type === undefined ? "" : `content-type\0${type}\0`;
+    };
+    webSocketOf = (response) => response.#webSocket;
+    setWebSocket = (response, socket) => {
+      response.#webSocket = socket;
     };
     rawBodyOf = (response) => response.#raw;
     markUsed = (response) => {
@@ -104,8 +117,17 @@ export class Response {
 
   #initialize(given: Partial<ResponseInit>): void {
     const init = toDictionary<ResponseInit>(given, "Response options");
-    const { headers, status, statusText } = init;
-    if (status !== undefined) this.#status = toStatus(status);
+    const { headers, status, statusText, webSocket } = init;
+    if (webSocket !== undefined && webSocket !== null) {
+      if (!loadPart<WebSocketPart>("websocket").isWebSocket(webSocket)) {
+        throw new TypeError("The option webSocket must be a WebSocket.");
+      }
+      if (Number(status) !== 101) throw new RangeError("A response with a webSocket must have the status 101.");
+      this.#webSocket = webSocket;
+      this.#status = 101;
+    } else if (status !== undefined) {
+      this.#status = toStatus(status);
+    }
     if (statusText !== undefined && `${statusText}` !== "") {
       checkReasonPhrase(`${statusText}`);
       this.#extra = { statusText: `${statusText}`, type: "default", url: "", redirected: false };
@@ -178,7 +200,12 @@ export class Response {
     return this.#headers;
   }
 
+  get webSocket(): WebSocket | null {
+    return this.#webSocket;
+  }
+
   clone(): Response {
+    if (this.#webSocket !== null) throw new TypeError("A response with a webSocket cannot be cloned.");
     const [mine, theirs] = cloneBody(this.#raw);
     const copy = new Response(INTERNAL);
     this.#raw = mine;
@@ -192,4 +219,4 @@ export class Response {
 }
 finishInterface(Response, "Response");
 
-export { fromFetch, headOf, isNullBodyStatus, isResponse, markUsed, rawBodyOf, statusOf };
+export { fromFetch, headOf, isNullBodyStatus, isResponse, markUsed, rawBodyOf, setWebSocket, statusOf, webSocketOf };

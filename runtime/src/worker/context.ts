@@ -11,6 +11,7 @@ import { abortRequest, type Request } from "../fetch/request.ts";
 import { breakBody, endBody } from "../streams/incoming.ts";
 import { stopPump } from "../streams/pump.ts";
 import { dropTimers } from "../time/timers.ts";
+import { dropSockets } from "./sockets.ts";
 import type { FailKind, Head, Key } from "../ops.d.ts";
 import * as ops from "../host.ts";
 
@@ -24,6 +25,8 @@ let isOver: (context: ExecutionContext) => boolean;
 let respondWhole: (context: ExecutionContext, status: number, head: Head, body: string | Uint8Array | undefined) => void;
 let finishResponse: (context: ExecutionContext) => void;
 let failRequest: (context: ExecutionContext, kind: FailKind, message: string, stack: string) => void;
+let hold: (key: Key) => ExecutionContext | undefined;
+let letGoOf: (context: ExecutionContext) => void;
 let abortContext: (context: ExecutionContext, reason: string) => void;
 
 export class ExecutionContext {
@@ -76,6 +79,17 @@ export class ExecutionContext {
     };
   }
 
+  /** Keeps the request going until `letGoOf`; undefined when it is over. */
+  static {
+    hold = (key) => {
+      const context = activeContext(key);
+      if (context === undefined || context.#open <= 0) return undefined;
+      context.#open += 1;
+      return context;
+    };
+    letGoOf = (context) => context.#settled();
+  }
+
   #settled(): void {
     this.#open -= 1;
     if (this.#open !== 0) return;
@@ -88,6 +102,7 @@ export class ExecutionContext {
     if (active[index] === this) active[index] = undefined;
     dropTimers(this.#key);
     dropSubrequests(this.#key);
+    dropSockets(this.#key);
     endBody(this.#key);
   }
 
@@ -149,4 +164,4 @@ export class ScheduledController {
 }
 finishInterface(ScheduledController, "ScheduledController");
 
-export { abortContext, failRequest, finishResponse, isOver, keyOf, respondWhole };
+export { abortContext, failRequest, finishResponse, hold, isOver, keyOf, letGoOf, respondWhole };

@@ -1,10 +1,11 @@
 /** Calls the worker's handlers and sends off what they give. */
 import { ArrayIsArray } from "../internal/primordials.ts";
 import { INTERNAL } from "../internal/webidl.ts";
+import { loadPart } from "../internal/parts.ts";
 import { describe } from "../internal/report.ts";
 import { alreadyUsed, CONSUMED, isUnusable } from "../fetch/body.ts";
 import { newIncoming } from "../fetch/request.ts";
-import { headOf, isResponse, markUsed, rawBodyOf, type Response, statusOf } from "../fetch/response.ts";
+import { headOf, isResponse, markUsed, rawBodyOf, type Response, statusOf, webSocketOf } from "../fetch/response.ts";
 import { IncomingBody } from "../streams/incoming.ts";
 import { PumpStopped, pump } from "../streams/pump.ts";
 import { type ReadableStream } from "../streams/streams.ts";
@@ -22,6 +23,8 @@ import {
   ScheduledController,
 } from "./context.ts";
 import { environment, handlers } from "./init.ts";
+
+type WebSocketPart = typeof import("../parts/websocket.ts");
 
 /** An HTTP request arrived. Everything on the way of a short answer is in this function and in `send`. */
 export function dispatchFetch(key: Key, method: string, url: string, head: Head, hasBody: boolean): void {
@@ -63,7 +66,14 @@ function send(context: ExecutionContext, response: Response): void {
 function sendOther(context: ExecutionContext, response: Response): void {
   const raw = rawBodyOf(response);
   const status = statusOf(response);
-  if (status === 0) {
+  const socket = webSocketOf(response);
+  if (socket !== null) {
+    try {
+      loadPart<WebSocketPart>("websocket").answer(context, response, socket);
+    } catch (error) {
+      threw(context, error);
+    }
+  } else if (status === 0) {
     failRequest(context, "no_response", "The handler gave Response.error().", "");
   } else if (raw === CONSUMED || isUnusable(raw)) {
     threw(context, alreadyUsed());

@@ -12,14 +12,42 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use selvedge_edge::request::AnswerBody;
 use selvedge_edge::{Edge, EdgeConfig, EdgeError};
-use selvedge_engine::{EngineError, RequestContext};
+use selvedge_engine::{EngineError, RequestContext, WorkerSocket};
 use selvedge_model::{AccountId, Isolation, Limits, ScriptDeployment, Share, Snapshot, Worker};
 use selvedge_telemetry::{AccessLog, HttpMetrics, Registry, openmetrics};
 use tokio::sync::watch;
 
-pub type TestBody = UnsyncBoxBody<Bytes, EngineError>;
+/// A body that the handler answers with.
+pub struct TestBody(UnsyncBoxBody<Bytes, EngineError>);
+
+impl Body for TestBody {
+    type Data = Bytes;
+    type Error = EngineError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, EngineError>>> {
+        Pin::new(&mut self.0).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.size_hint()
+    }
+}
+
+impl AnswerBody for TestBody {
+    fn into_socket(self) -> Option<WorkerSocket> {
+        None
+    }
+}
 
 /// A running edge and everything around it.
 pub struct Server {
@@ -72,7 +100,7 @@ pub fn snapshot(scripts: &[&str]) -> Snapshot {
 }
 
 fn full(text: impl Into<Bytes>) -> TestBody {
-    Full::new(text.into()).map_err(|never| match never {}).boxed_unsync()
+    TestBody(Full::new(text.into()).map_err(|never| match never {}).boxed_unsync())
 }
 
 /// Stands for the engine.
@@ -101,7 +129,7 @@ async fn answer(
         }
         "/never" => std::future::pending().await,
         "/big" => Response::new(full(vec![b'x'; 8 << 20])),
-        "/endless" => Response::new(Endless.boxed_unsync()),
+        "/endless" => Response::new(TestBody(Endless.boxed_unsync())),
         "/panic" => panic!("a handler panics on purpose"),
         "/overloaded" => return Err(EngineError::Overloaded),
         "/exception" => return Err(EngineError::Exception("secret detail".into())),

@@ -29,14 +29,14 @@ use crate::stream::Stream;
 /// Longest wait for one of the account's places.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait for the answer's head; the request's own wall time limit usually ends it earlier.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(100);
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(100);
 /// Longest silence within an answer's body.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(100);
 /// How long a connection may take to become ready again after its answer.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Largest head of an answer, bytes, and its most fields.
 const HEAD_MAX: usize = 64 << 10;
-const FIELDS_MAX: usize = 256;
+pub(super) const FIELDS_MAX: usize = 256;
 /// What one stream and all streams of an HTTP/2 connection may send ahead, bytes.
 const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = 2 << 20;
@@ -188,7 +188,7 @@ fn bad_response(host: &str, why: &str) -> Failed {
     Failed(ResetCode::BadResponse, format!("{host} sent an answer that cannot be used: {why}."))
 }
 
-fn broke(host: &str, error: &hyper::Error) -> Failed {
+pub(super) fn broke(host: &str, error: &hyper::Error) -> Failed {
     if error.is_parse_too_large() {
         return bad_response(host, "its headers are too large");
     }

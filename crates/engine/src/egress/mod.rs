@@ -12,6 +12,7 @@ mod policy;
 mod pool;
 mod request;
 mod tls;
+mod upgrade;
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -24,7 +25,11 @@ pub use pool::Pool;
 
 use crate::connection::Connection;
 use crate::shared::Shared;
-use failed::{Failed, refused};
+pub(crate) use body::Outgoing;
+pub(crate) use failed::{Failed, refused, unreachable};
+pub(crate) use http::relay;
+pub(crate) use request::{Target, parse};
+pub(crate) use upgrade::upgrade;
 
 /// Takes a subrequest off the wire and serves it in the background.
 pub fn begin(

@@ -18,7 +18,6 @@ pub struct Policy {
     exceptions: Vec<String>,
     /// Offers HTTP/2 and HTTP/1.1.
     pub http_tls: Arc<ClientConfig>,
-    #[allow(dead_code)] // Upgrades come with the next change.
     /// Offers HTTP/1.1 only, for what takes the connection over.
     pub http1_tls: Arc<ClientConfig>,
     #[allow(dead_code)] // So do sockets.

@@ -165,6 +165,19 @@ pub fn fetch_start(
     arguments: FunctionCallbackArguments<'_>,
     mut result: ReturnValue<'_, Value>,
 ) {
+    let parts = [arguments.get(0), arguments.get(1), arguments.get(2)];
+    if let Some(key) = open_call(scope, parts, arguments.get(3).is_true(), false) {
+        result.set_uint32(key);
+    }
+}
+
+/// Opens a stream for a call to the outside, of this method, URL and head; its key. `None` with an exception pending.
+pub(super) fn open_call(
+    scope: &mut PinScope<'_, '_>,
+    arguments: [v8::Local<'_, Value>; 3],
+    has_body: bool,
+    socket: bool,
+) -> Option<u32> {
     let state = State::of(scope);
     let request = state.current.get();
     let outbox = {
@@ -182,39 +195,45 @@ pub fn fetch_start(
     };
     let outbox = match outbox {
         Ok(outbox) => outbox,
-        Err(text) => return throw_error(scope, text),
+        Err(text) => {
+            throw_error(scope, text);
+            return None;
+        }
     };
     let mut parts = [Vec::new(), Vec::new(), Vec::new()];
     for (index, part) in parts.iter_mut().enumerate() {
-        let Ok(string) = v8::Local::<v8::String>::try_from(arguments.get(index as i32)) else {
-            return throw_type_error(scope, "fetchStart takes three strings");
+        let Ok(string) = v8::Local::<v8::String>::try_from(arguments[index]) else {
+            throw_type_error(scope, "fetchStart takes three strings");
+            return None;
         };
         if index == 2 {
             if !append_latin1(scope, string, HEAD_MAX, part) {
-                return throw_type_error(scope, "The request's headers are too large, or no byte strings.");
+                throw_type_error(scope, "The request's headers are too large, or no byte strings.");
+                return None;
             }
         } else if string.length() > URL_MAX {
-            return throw_type_error(scope, "The request's URL is too long.");
+            throw_type_error(scope, "The request's URL is too long.");
+            return None;
         } else {
             append_utf8(scope, string, part);
         }
     }
-    let has_body = arguments.get(3).is_true();
     let wire_id = outbox.open_stream();
     let mut stream = Stream::new(Role::Outgoing(request), outbox.clone(), wire_id, state.backlog.clone());
     stream.out_ended = !has_body;
+    stream.may_switch = socket;
     let key = state.streams.borrow_mut().insert(stream);
-    let Some(key) = key else { return throw_error(scope, "Too many streams are open.") };
-    let call = Call::Subrequest(Subrequest {
-        instance: state.instance,
-        method: &parts[0],
-        url: &parts[1],
-        headers: &parts[2],
-    });
+    let Some(key) = key else {
+        throw_error(scope, "Too many streams are open.");
+        return None;
+    };
+    let request =
+        Subrequest { instance: state.instance, method: &parts[0], url: &parts[1], headers: &parts[2] };
+    let call = if socket { Call::WebSocket(request) } else { Call::Subrequest(request) };
     call.put(&mut outbox.frames(), if has_body { 0 } else { FIN }, wire_id);
     state.subrequests_open.set(state.subrequests_open.get() + 1);
     state.opened.borrow_mut().push((outbox, wire_id, key));
-    result.set_uint32(key);
+    Some(key)
 }
 
 /// `fetchCancel(id)`: the worker is no longer interested.

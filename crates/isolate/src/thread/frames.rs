@@ -10,6 +10,7 @@ use crate::connection::Place;
 use crate::instance::{Event, Instance, Phase};
 use crate::jobs::Jobs;
 use crate::relay::Relay;
+use crate::socket::{Message, Unfit};
 use crate::stream::Role;
 
 impl Thread {
@@ -100,7 +101,14 @@ impl Thread {
                     );
                     return Ok(());
                 };
-                self.turn(fetch.instance, &Event::Fetch { key, fetch: &fetch, has_body: !frame.fin() });
+                if fetch.socket
+                    && let Some(stream) = instance.state().streams.borrow_mut().get(key)
+                {
+                    stream.may_switch = true;
+                }
+                // What follows a handshake are messages.
+                let has_body = !frame.fin() && !fetch.socket;
+                self.turn(fetch.instance, &Event::Fetch { key, fetch: &fetch, has_body });
                 self.keep(index, frame.stream, Place { instance: fetch.instance, key });
             }
             Call::Scheduled(scheduled) => {
@@ -115,7 +123,7 @@ impl Thread {
                 self.turn(scheduled.instance, &Event::Scheduled { key, scheduled: &scheduled });
                 self.keep(index, frame.stream, Place { instance: scheduled.instance, key });
             }
-            Call::Subrequest(_) => return Err(WireError::Payload("engine")),
+            Call::Subrequest(_) | Call::WebSocket(_) => return Err(WireError::Payload("engine")),
         }
         Ok(())
     }
@@ -175,6 +183,12 @@ impl Thread {
             if stream.received(frame.payload, frame.fin()).is_err() {
                 return Err(WireError::Payload("DATA"));
             }
+            if stream.socket.is_some() {
+                stream.limit_rest(self.round_ns);
+                drop(streams);
+                self.deliver_messages(place);
+                return Ok(());
+            }
             std::mem::take(&mut stream.wants_read)
         };
         if readable {
@@ -221,23 +235,76 @@ impl Thread {
             Some(stream) if !stream.head_received => {
                 stream.head_received = true;
                 stream.incoming_ended |= fin;
+                if stream.may_switch && head.status == 101 {
+                    stream.become_socket();
+                } else if stream.may_switch {
+                    stream.send_body(&[], true);
+                }
             }
             _ => return,
         }
         self.turn(place.instance, &Event::Response { key: place.key, head });
     }
 
+    /// Hands over the messages that are whole, one a turn, as long as JavaScript wants them.
+    pub(super) fn deliver_messages(&mut self, place: Place) {
+        loop {
+            let Some(instance) = self.instances.get(&place.instance) else { return };
+            let state = instance.state();
+            let message = {
+                let mut streams = state.streams.borrow_mut();
+                let Some(stream) = streams.get(place.key) else { return };
+                let request = match stream.role {
+                    Role::Incoming => place.key,
+                    Role::Outgoing(request) => request,
+                };
+                match stream.next_message(|len| !state.body_too_large(len)) {
+                    Ok(None) => break,
+                    Ok(Some(message)) => {
+                        state.cpu.request();
+                        // Each message is work of its own, with what a request may use.
+                        if let Some(stream) = streams.get(request) {
+                            stream.cpu_ns = 0;
+                            stream.subrequests = state.subrequests;
+                        }
+                        message
+                    }
+                    Err(unfit) => {
+                        let code = match unfit {
+                            Unfit::TooLarge => ResetCode::MemoryExceeded,
+                            Unfit::Malformed => ResetCode::Protocol,
+                        };
+                        stream.give_up(code);
+                        stream.limit_rest(self.round_ns);
+                        Message::broken("The message does not fit into the worker's memory.")
+                    }
+                }
+            };
+            self.turn(place.instance, &Event::Message { key: place.key, message: &message });
+        }
+        let Some(instance) = self.instances.get(&place.instance) else { return };
+        instance.state().sweep(place.key);
+        self.settle_turn(place.instance);
+    }
+
     /// The peer broke a stream off.
     pub(super) fn reset(&mut self, place: Place, code: ResetCode, text: &str) {
         let Some(instance) = self.instances.get(&place.instance) else { return };
-        let (role, answered, wants_read, relays) = {
+        let (role, answered, wants_read, relays, socket) = {
             let mut streams = instance.state().streams.borrow_mut();
             let Some(stream) = streams.get(place.key) else { return };
             stream.cancel(text);
+            stream.limit_rest(self.round_ns);
+            let socket = stream.socket.is_some();
             let relays = [if stream.relay_to == 0 { 0 } else { place.key }, stream.relay_from];
             let wants_read = std::mem::take(&mut stream.wants_read);
-            (stream.role, stream.head_received, wants_read, relays.map(|from| streams.relay(from)))
+            let (role, answered) = (stream.role, stream.head_received);
+            (role, answered, wants_read, relays.map(|from| streams.relay(from)), socket)
         };
+        if socket {
+            let message = &Message::broken(text);
+            self.turn(place.instance, &Event::Message { key: place.key, message });
+        }
         match role {
             Role::Incoming => {
                 let reason = if text.is_empty() { "The client closed the connection." } else { text };
