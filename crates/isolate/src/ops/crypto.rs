@@ -18,9 +18,6 @@ use crate::instance::State;
 use crate::jobs::{self, Answer};
 use crate::limits::Buffers;
 
-/// More bytes than these are worked on by another thread.
-const BULK: usize = 64 << 10;
-
 /// What an operation came to.
 enum Output {
     Bytes(Vec<u8>),

@@ -6,11 +6,14 @@ use selvedge_webcrypto::sign::{self, Scheme};
 use selvedge_webcrypto::{Error, GoOn, Hash, Key, Result, hash as digests, mac, oaep};
 use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 
-use super::{BULK, Output, answer, bytes, hash, key, name, number, number32, perform};
+use super::{Output, answer, bytes, hash, key, name, number, number32, perform};
 use crate::handles;
 use crate::instance::State;
 use crate::limits::Buffers;
 
+/// What takes longer than this by the estimates below is done by another thread, nanoseconds. Handing work over costs a
+/// copy of its data and some 50 microseconds, and until then the isolate's thread does nothing else.
+const QUICK_NS: usize = 650_000;
 /// Rounds of PBKDF2 that are done at once; each takes less than a microsecond.
 const ROUNDS: u64 = 200;
 /// RSA keys of more bits than this verify elsewhere.
@@ -19,6 +22,19 @@ const RSA_LARGE: u32 = 4096;
 const DERIVED_MAX: usize = 16 << 20;
 /// About what one unit of [`ScryptCost::work`] takes, nanoseconds.
 const SCRYPT_NS: u64 = 120;
+
+/// Whether so many bytes take long at so many nanoseconds a KiB.
+fn is_long(bytes: usize, ns_per_kib: usize) -> bool {
+    (bytes >> 10).saturating_mul(ns_per_kib) > QUICK_NS
+}
+
+/// About what a KiB takes to digest on a processor with instructions for it, nanoseconds.
+fn hash_ns(hash: Hash) -> usize {
+    match hash {
+        Hash::Sha1 | Hash::Sha224 | Hash::Sha256 => 600,
+        Hash::Md5 | Hash::Sha384 | Hash::Sha512 | Hash::Sha512_256 => 1_700,
+    }
+}
 
 /// `digest(hash, data, sync)`.
 pub fn digest(
@@ -30,7 +46,7 @@ pub fn digest(
         Ok(hash) => hash,
         Err(error) => return answer(scope, result, Err(error)),
     };
-    let heavy = bytes(&arguments, 1).len() > BULK && !arguments.get(2).is_true();
+    let heavy = is_long(bytes(&arguments, 1).len(), hash_ns(hash)) && !arguments.get(2).is_true();
     perform(scope, result, heavy, hash, [arguments.get(1)], |hash, [data], _| {
         digests::digest(*hash, data).map(Output::Bytes)
     });
@@ -60,6 +76,18 @@ fn method(scope: &v8::Isolate, arguments: &FunctionCallbackArguments<'_>) -> Res
     })
 }
 
+/// About what a KiB takes, nanoseconds.
+fn method_ns(method: Method) -> usize {
+    match method {
+        Method::Hmac(hash) => hash_ns(hash),
+        Method::Pair(
+            Scheme::RsaPkcs1(hash) | Scheme::RsaPss(hash, _) | Scheme::Ecdsa(hash) | Scheme::EcdsaDer(hash),
+        ) => hash_ns(hash),
+        // It reads its message twice, with SHA-512.
+        Method::Pair(Scheme::Ed25519) => 3_400,
+    }
+}
+
 fn is_rsa(method: Method) -> bool {
     matches!(method, Method::Pair(Scheme::RsaPkcs1(_) | Scheme::RsaPss(..)))
 }
@@ -75,7 +103,7 @@ pub fn sign(
         Ok(given) => given,
         Err(error) => return answer(scope, result, Err(error)),
     };
-    let large = bytes(&arguments, 4).len() > BULK || is_rsa(method);
+    let large = is_long(bytes(&arguments, 4).len(), method_ns(method)) || is_rsa(method);
     let heavy = large && !arguments.get(5).is_true();
     perform(scope, result, heavy, (key, method), [arguments.get(4)], |(key, method), [data], _| {
         let signature = match *method {
@@ -97,7 +125,8 @@ pub fn verify(
         Ok(given) => given,
         Err(error) => return answer(scope, result, Err(error)),
     };
-    let large = bytes(&arguments, 4).len() > BULK || is_rsa(method) && key.bits() > RSA_LARGE;
+    let long = is_long(bytes(&arguments, 4).len(), method_ns(method));
+    let large = long || is_rsa(method) && key.bits() > RSA_LARGE;
     let heavy = large && !arguments.get(6).is_true();
     let inputs = [arguments.get(4), arguments.get(5)];
     perform(scope, result, heavy, (key, method), inputs, |(key, method), [data, signature], _| {
@@ -144,12 +173,17 @@ pub fn crypt(
         Err(error) => return answer(scope, result, Err(error)),
     };
     let encrypt = arguments.get(1).is_true();
-    let parameters = match &cipher {
-        Cipher::Aes(Mode::Gcm { iv, additional, .. }) => iv.len() + additional.len(),
-        _ => 0,
+    let bytes_in = bytes(&arguments, 6).len();
+    let long = match &cipher {
+        Cipher::Aes(Mode::Gcm { iv, additional, .. }) => is_long(bytes_in + iv.len() + additional.len(), 150),
+        Cipher::Aes(Mode::Ctr { .. }) => is_long(bytes_in, 200),
+        Cipher::Aes(Mode::Cbc { .. }) => is_long(bytes_in, 1_100),
+        // Six times over its data, eight bytes at a time.
+        Cipher::Aes(Mode::Kw) => is_long(bytes_in, 30_000),
+        Cipher::Oaep(..) => false,
     };
     let slow = matches!(cipher, Cipher::Oaep(..)) && (!encrypt || key.bits() > RSA_LARGE);
-    let heavy = (slow || bytes(&arguments, 6).len() + parameters > BULK) && !arguments.get(7).is_true();
+    let heavy = (slow || long) && !arguments.get(7).is_true();
     perform(scope, result, heavy, (key, cipher, encrypt), [arguments.get(6)], |parameters, [data], _| {
         let (key, cipher, encrypt) = parameters;
         let run = match (cipher, encrypt) {
