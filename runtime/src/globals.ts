@@ -6,6 +6,7 @@ import { jobDone } from "./internal/jobs.ts";
 import { reportException } from "./internal/report.ts";
 import { AbortController, AbortSignal } from "./dom/abort.ts";
 import { CloseEvent, CustomEvent, ErrorEvent, Event, EventTarget, MessageEvent, PromiseRejectionEvent } from "./dom/event.ts";
+import { installGlobalEvents } from "./dom/global-events.ts";
 import { DOMException } from "./dom/exception.ts";
 import { atob, btoa } from "./encoding/base64.ts";
 import { TextDecoderStream, TextEncoderStream } from "./encoding/streams.ts";
@@ -37,10 +38,13 @@ import { socketClosed, socketMessage, socketWritable } from "./worker/sockets.ts
 import { rejectionHandled, unhandledRejection } from "./worker/rejections.ts";
 import type { Entry } from "./ops.d.ts";
 
+/** `Promise.resolve` would look at what user code makes of `constructor`. */
+const RESOLVED = PromiseResolve(undefined);
+
 function queueMicrotask(callback: () => void): void {
   requireArguments(arguments.length, 1, "queueMicrotask");
   if (typeof callback !== "function") throw new TypeError("queueMicrotask takes a function.");
-  PromisePrototypeThen(PromiseResolve(undefined), () => {
+  PromisePrototypeThen(RESOLVED, () => {
     try {
       callback();
     } catch (error) {
@@ -100,6 +104,7 @@ export function installGlobals(): void {
     structuredClone,
   };
   for (const name in functions) exposeFunction(name, functions[name]!);
+  installGlobalEvents();
   installClock();
   installCrypto();
   installNavigator();
@@ -107,6 +112,10 @@ export function installGlobals(): void {
   exposeLazy("HTMLRewriter", "html-rewriter");
   exposeLazy("WebSocket", "websocket");
   exposeLazy("WebSocketPair", "websocket");
+  exposeLazy("CompressionStream", "compression");
+  exposeLazy("DecompressionStream", "compression");
+  exposeLazy("MessageChannel", "messaging");
+  exposeLazy("MessagePort", "messaging");
   describeInterfaces();
   ObjectDefineProperty(globalThis, "self", { value: globalThis, writable: true, enumerable: true, configurable: true });
   // `SharedArrayBuffer` and `Atomics` go when a context is made: V8 looks for them while it reads the snapshot.

@@ -189,10 +189,11 @@ export interface Ops {
   urlSet(href: string, component: string, value: string): string | undefined;
 
   /**
-   * A copy by the structured clone algorithm; buffers in `transfer` move. An uncloneable value throws an `Error`
-   * whose `name` is "DataCloneError".
+   * A copy by the structured clone algorithm; buffers in `transfer` move. `host` is asked about every object that is
+   * not a plain one: it gives a copy, undefined when the object is not the runtime's own, or throws. An uncloneable value throws
+   * an `Error` whose own property `name` is "DataCloneError".
    */
-  structuredClone(value: unknown, transfer: unknown[]): unknown;
+  structuredClone(value: unknown, transfer: unknown[], host?: (object: object) => object | undefined): unknown;
   /** Detaches the buffer behind a view. */
   detach(view: ArrayBufferView): void;
 

@@ -3,6 +3,7 @@
 
 mod body;
 mod clock;
+mod clone;
 mod codec;
 mod crypto;
 mod encoding;
@@ -43,7 +44,7 @@ fn table() -> Vec<(&'static str, Callback)> {
         ("encodeUtf8", text::encode_utf8.map_fn_to()),
         ("encodeInto", text::encode_into.map_fn_to()),
         ("decodeUtf8", text::decode_utf8.map_fn_to()),
-        ("structuredClone", text::structured_clone.map_fn_to()),
+        ("structuredClone", clone::structured_clone.map_fn_to()),
         ("urlParse", url::parse.map_fn_to()),
         ("urlSet", url::set.map_fn_to()),
         ("utf8Length", text::utf8_length.map_fn_to()),

@@ -1,15 +1,17 @@
 /** `AbortController` and `AbortSignal`. */
-import { ArrayPrototypePush, NumberIsFinite } from "../internal/primordials.ts";
+import { ArrayPrototypeIndexOf, ArrayPrototypePush, NumberIsFinite } from "../internal/primordials.ts";
 import { finishInterface, illegalConstructor, INTERNAL, requireArguments } from "../internal/webidl.ts";
 import { reportException } from "../internal/report.ts";
 import { startTimer } from "../time/timers.ts";
-import { defineHandler, dispatch, Event, EventTarget, trusted } from "./event.ts";
+import { connectSignals, defineHandler, dispatch, Event, EventTarget, trusted } from "./event.ts";
 import { abortError, DOMException } from "./exception.ts";
 
 let abortSignal: (signal: AbortSignal, reason: unknown) => void;
 let addSteps: (signal: AbortSignal, steps: () => void) => void;
 /** A signal that aborts as soon as one of these does. */
 let following: (signals: AbortSignal[]) => AbortSignal;
+let isSignal: (value: unknown) => value is AbortSignal;
+let keepAlive: (signal: AbortSignal) => void;
 let removeSteps: (signal: AbortSignal, steps: () => void) => void;
 
 export class AbortSignal extends EventTarget {
@@ -17,6 +19,8 @@ export class AbortSignal extends EventTarget {
   #reason: unknown;
   #steps: (() => void)[] | undefined;
   #dependents: WeakRef<AbortSignal>[] | undefined;
+  /** Those among the dependents that somebody waits for. */
+  #kept: AbortSignal[] | undefined;
   /** Held so that sources live as long as somebody holds what depends on them. */
   #sources: AbortSignal[] | undefined;
 
@@ -28,7 +32,17 @@ export class AbortSignal extends EventTarget {
   static {
     abortSignal = (signal, reason) => signal.#abort(reason);
     following = (signals) => AbortSignal.#following(signals);
+    isSignal = (value): value is AbortSignal => typeof value === "object" && value !== null && #aborted in value;
+    keepAlive = (signal) => {
+      const sources = signal.#sources;
+      if (sources === undefined || signal.#aborted) return;
+      for (let i = 0; i < sources.length; i++) {
+        const kept = (sources[i]!.#kept ??= []);
+        if (ArrayPrototypeIndexOf(kept, signal) < 0) ArrayPrototypePush(kept, signal);
+      }
+    };
     addSteps = (signal, steps) => {
+      keepAlive(signal);
       ArrayPrototypePush((signal.#steps ??= []), steps);
     };
     removeSteps = (signal, steps) => {
@@ -46,6 +60,7 @@ export class AbortSignal extends EventTarget {
     this.#reason = reason === undefined ? abortError() : reason;
     const dependents = this.#dependents;
     this.#dependents = undefined;
+    this.#kept = undefined;
     const reached: AbortSignal[] = [];
     for (let i = 0; dependents !== undefined && i < dependents.length; i++) {
       const dependent = dependents[i]!.deref();
@@ -101,7 +116,9 @@ export class AbortSignal extends EventTarget {
 
   static any(signals: Iterable<AbortSignal>): AbortSignal {
     requireArguments(arguments.length, 1, "AbortSignal.any");
-    return following([...signals]);
+    const list: AbortSignal[] = [];
+    for (const signal of signals) ArrayPrototypePush(list, signal);
+    return following(list);
   }
 
   static #following(given: AbortSignal[]): AbortSignal {
@@ -159,7 +176,7 @@ export function newSignal(): AbortSignal {
 
 /** Whether the value is an `AbortSignal` of this runtime. */
 export function isAbortSignal(value: unknown): value is AbortSignal {
-  return value instanceof AbortSignal;
+  return isSignal(value);
 }
 
 /** Runs the steps when the signal aborts, before its event. */
@@ -171,5 +188,7 @@ export function onAbort(signal: AbortSignal, steps: () => void): void {
 export function offAbort(signal: AbortSignal, steps: () => void): void {
   removeSteps(signal, steps);
 }
+
+connectSignals(isSignal, addSteps, keepAlive);
 
 export { abortSignal, following };

@@ -3,8 +3,13 @@ import {
   ArrayPrototypePush,
   ArrayPrototypeSlice,
   ArrayPrototypeSplice,
+  NativeWeakMap,
+  ObjectDefineProperty,
   ObjectFreeze,
+  ObjectGetOwnPropertyDescriptor,
   ReflectApply,
+  WeakMapPrototypeGet,
+  WeakMapPrototypeSet,
 } from "../internal/primordials.ts";
 import { defineConstants, finishInterface, requireArguments, toDictionary, toUSVString } from "../internal/webidl.ts";
 import * as ops from "../host.ts";
@@ -17,11 +22,15 @@ interface EventInit {
   composed: boolean;
 }
 
-let setTrusted: (event: Event) => void;
+let setTrusted: (event: Event, trusted: boolean) => void;
+let typeOf: (event: Event) => string;
+let isCanceled: (event: Event) => boolean;
+let cancelEvent: (event: Event) => void;
+let isErrorEvent: (event: Event) => event is ErrorEvent;
 let beginDispatch: (event: Event, target: EventTarget) => void;
 let endDispatch: (event: Event) => void;
 let isDispatched: (event: Event) => boolean;
-let isStopped: (event: Event) => boolean;
+let isStopped: (event: Event, atOnce: boolean) => boolean;
 let setPassive: (event: Event, passive: boolean) => void;
 
 export class Event {
@@ -49,8 +58,13 @@ export class Event {
   }
 
   static {
-    setTrusted = (event) => {
-      event.#trusted = true;
+    setTrusted = (event, trusted) => {
+      event.#trusted = trusted;
+    };
+    typeOf = (event) => event.#type;
+    isCanceled = (event) => event.#canceled;
+    cancelEvent = (event) => {
+      if (event.#cancelable && !event.#passive) event.#canceled = true;
     };
     beginDispatch = (event, target) => {
       event.#target = target;
@@ -64,7 +78,7 @@ export class Event {
       event.#stoppedImmediately = false;
     };
     isDispatched = (event) => event.#dispatched;
-    isStopped = (event) => event.#stoppedImmediately;
+    isStopped = (event, atOnce) => (atOnce ? event.#stoppedImmediately : event.#stopped);
     setPassive = (event, passive) => {
       event.#passive = passive;
     };
@@ -111,10 +125,23 @@ export class Event {
     return !this.#canceled;
   }
   set returnValue(value) {
-    if (!value) this.preventDefault();
+    if (!value) cancelEvent(this);
   }
   preventDefault(): void {
-    if (this.#cancelable && !this.#passive) this.#canceled = true;
+    cancelEvent(this);
+  }
+  initEvent(type: string, bubbles: boolean = false, cancelable: boolean = false): void {
+    requireArguments(arguments.length, 1, "Event.initEvent");
+    const name = `${type}`;
+    if (this.#dispatched) return;
+    this.#stopped = false;
+    this.#stoppedImmediately = false;
+    this.#canceled = false;
+    this.#trusted = false;
+    this.#target = null;
+    this.#type = name;
+    this.#bubbles = !!bubbles;
+    this.#cancelable = !!cancelable;
   }
   get defaultPrevented() {
     return this.#canceled;
@@ -134,19 +161,28 @@ defineConstants(Event, { NONE: 0, CAPTURING_PHASE: 1, AT_TARGET: 2, BUBBLING_PHA
 
 /** Makes an event that the runtime itself dispatches. */
 export function trusted<E extends Event>(event: E): E {
-  setTrusted(event);
+  setTrusted(event, true);
   return event;
 }
+
+const { initEvent } = Event.prototype;
 
 export class CustomEvent extends Event {
   #detail: unknown;
 
   constructor(type: string, init: (Partial<EventInit> & { detail?: unknown }) | undefined = undefined) {
     super(type, init);
-    this.#detail = init?.detail ?? null;
+    const detail = init?.detail;
+    this.#detail = detail === undefined ? null : detail;
   }
   get detail() {
     return this.#detail;
+  }
+  initCustomEvent(type: string, bubbles: boolean = false, cancelable: boolean = false, detail: unknown = null): void {
+    requireArguments(arguments.length, 1, "CustomEvent.initCustomEvent");
+    if (isDispatched(this)) return;
+    ReflectApply(initEvent, this, [type, bubbles, cancelable]);
+    this.#detail = detail;
   }
 }
 finishInterface(CustomEvent, "CustomEvent");
@@ -160,27 +196,38 @@ interface ErrorEventInit extends EventInit {
 }
 
 export class ErrorEvent extends Event {
-  #init: Partial<ErrorEventInit>;
+  #message: string;
+  #filename: string;
+  #lineno: number;
+  #colno: number;
+  #error: unknown;
 
   constructor(type: string, init: Partial<ErrorEventInit> | undefined = undefined) {
     super(type, init);
-    const { message, filename, lineno, colno, error } = toDictionary<ErrorEventInit>(init, "ErrorEvent options");
-    this.#init = { message, filename, lineno, colno, error };
+    const { colno, error, filename, lineno, message } = toDictionary<ErrorEventInit>(init, "ErrorEvent options");
+    this.#colno = (colno ?? 0) >>> 0;
+    this.#error = error;
+    this.#filename = filename === undefined ? "" : toUSVString(filename);
+    this.#lineno = (lineno ?? 0) >>> 0;
+    this.#message = message === undefined ? "" : `${message}`;
+  }
+  static {
+    isErrorEvent = (event): event is ErrorEvent => #lineno in event;
   }
   get message() {
-    return `${this.#init.message ?? ""}`;
+    return this.#message;
   }
   get filename() {
-    return `${this.#init.filename ?? ""}`;
+    return this.#filename;
   }
   get lineno() {
-    return (this.#init.lineno ?? 0) >>> 0;
+    return this.#lineno;
   }
   get colno() {
-    return (this.#init.colno ?? 0) >>> 0;
+    return this.#colno;
   }
   get error() {
-    return this.#init.error;
+    return this.#error;
   }
 }
 finishInterface(ErrorEvent, "ErrorEvent");
@@ -192,6 +239,9 @@ export class PromiseRejectionEvent extends Event {
   constructor(type: string, init: Partial<EventInit> & { promise: unknown; reason?: unknown }) {
     requireArguments(arguments.length, 2, "PromiseRejectionEvent constructor");
     super(type, init);
+    if (typeof init !== "object" || init === null || init.promise === undefined) {
+      throw new TypeError("PromiseRejectionEvent takes options with a promise.");
+    }
     this.#promise = init.promise;
     this.#reason = init.reason;
   }
@@ -290,16 +340,35 @@ interface Listener {
 /** What `addEventListener` needs of an `AbortSignal`, which is an `EventTarget` itself. */
 interface Signal {
   readonly aborted: boolean;
-  addEventListener(type: string, callback: Callback, options?: object): void;
 }
 
 let listenersOf: (target: EventTarget) => Listener[] | undefined;
+/** The global object's, which is no `EventTarget` of its making. */
+let globalListeners: Listener[] | undefined;
+
+let setListeners: (target: EventTarget, listeners: Listener[]) => void;
+
+/** What listeners need of signals, whose class is an `EventTarget` itself. */
+let isSignal: (value: unknown) => boolean;
+let onSignal: (signal: Signal, steps: () => void) => void;
+/** A signal that somebody listens to must not be collected before those it depends on. */
+let keepSignal: (signal: never) => void;
+
+export function connectSignals(is: typeof isSignal, on: (signal: never, steps: () => void) => void, keep: typeof keepSignal): void {
+  isSignal = is;
+  onSignal = on as typeof onSignal;
+  keepSignal = keep;
+}
 
 export class EventTarget {
   #listeners: Listener[] | undefined;
 
   static {
-    listenersOf = (target) => target.#listeners;
+    listenersOf = (target) => (target === (globalThis as unknown) ? globalListeners : target.#listeners);
+    setListeners = (target, listeners) => {
+      if (target === (globalThis as unknown)) globalListeners = listeners;
+      else target.#listeners = listeners;
+    };
   }
 
   addEventListener(type: string, callback: Callback | null, options?: unknown): void {
@@ -307,19 +376,21 @@ export class EventTarget {
     requireArguments(arguments.length, 2, "addEventListener");
     const name = `${type}`;
     const { capture, once, passive, signal } = listenerOptions(options);
-    const existing = self.#listeners;
-    if (callback === null || callback === undefined || signal?.aborted) return;
-    if (typeof callback !== "function" && typeof callback !== "object") {
+    const existing = listenersOf(self);
+    if (callback !== null && callback !== undefined && typeof callback !== "function" && typeof callback !== "object") {
       throw new TypeError("An event listener must be a function or an object.");
     }
-    const listeners = existing ?? (self.#listeners = []);
+    if (callback === null || callback === undefined || signal?.aborted) return;
+    const listeners = existing ?? [];
+    if (existing === undefined) setListeners(self, listeners);
     for (let i = 0; i < listeners.length; i++) {
       const other = listeners[i]!;
       if (other.type === name && other.callback === callback && other.capture === capture) return;
     }
     ArrayPrototypePush(listeners, { type: name, callback, capture, once, passive, removed: false });
+    if (isSignal(self)) keepSignal(self as never);
     if (signal !== undefined) {
-      signal.addEventListener("abort", () => self.removeEventListener(name, callback, { capture }), { once: true });
+      onSignal(signal, () => removeListener(self, name, callback, capture));
     }
   }
 
@@ -328,50 +399,59 @@ export class EventTarget {
     requireArguments(arguments.length, 2, "removeEventListener");
     const name = `${type}`;
     const capture = typeof options === "object" && options !== null ? !!(options as { capture?: unknown }).capture : !!options;
-    const listeners = self.#listeners;
-    if (listeners === undefined) return;
-    for (let i = 0; i < listeners.length; i++) {
-      const listener = listeners[i]!;
-      if (listener.type === name && listener.callback === callback && listener.capture === capture) {
-        listener.removed = true;
-        ArrayPrototypeSplice(listeners, i, 1);
-        return;
-      }
-    }
+    removeListener(self, name, callback, capture);
   }
 
   dispatchEvent(event: Event): boolean {
     const self = (this ?? globalThis) as EventTarget;
     requireArguments(arguments.length, 1, "dispatchEvent");
     if (isDispatched(event)) throw new DOMException("The event is being dispatched already.", "InvalidStateError");
-    dispatch(self, event);
-    return !event.defaultPrevented;
+    setTrusted(event, false);
+    return dispatch(self, event);
   }
 }
+const addListener = EventTarget.prototype.addEventListener;
 finishInterface(EventTarget, "EventTarget");
+
+function removeListener(target: EventTarget, type: string, callback: Callback | null, capture: boolean): void {
+  const listeners = listenersOf(target);
+  for (let i = 0; listeners !== undefined && i < listeners.length; i++) {
+    const listener = listeners[i]!;
+    if (listener.type === type && listener.callback === callback && listener.capture === capture) {
+      listener.removed = true;
+      ArrayPrototypeSplice(listeners, i, 1);
+      return;
+    }
+  }
+}
 
 function listenerOptions(options: unknown) {
   if (typeof options !== "object" || options === null) {
     return { capture: !!options, once: false, passive: false, signal: undefined };
   }
   const given = options as { capture?: unknown; once?: unknown; passive?: unknown; signal?: Signal };
-  if (given.signal !== undefined && typeof given.signal?.aborted !== "boolean") {
-    throw new TypeError("The option signal must be an AbortSignal.");
-  }
-  return { capture: !!given.capture, once: !!given.once, passive: !!given.passive, signal: given.signal };
+  const capture = !!given.capture;
+  const once = !!given.once;
+  const passive = !!given.passive;
+  const { signal } = given;
+  if (signal !== undefined && !isSignal(signal)) throw new TypeError("The option signal must be an AbortSignal.");
+  return { capture, once, passive, signal };
 }
 
-/** Calls the target's listeners for the event; what they throw is reported and stops nobody else. */
-export function dispatch(target: EventTarget, event: Event): void {
+/**
+ * Calls the target's listeners for the event; what they throw is reported and stops nobody else. False when one of
+ * them cancelled the event.
+ */
+export function dispatch(target: EventTarget, event: Event): boolean {
   const all = listenersOf(target);
   beginDispatch(event, target);
-  if (all !== undefined && all.length > 0) {
-    const type = event.type;
+  if (all !== undefined && all.length > 0 && !isStopped(event, false)) {
+    const type = typeOf(event);
     const listeners = ArrayPrototypeSlice(all) as Listener[];
     for (let i = 0; i < listeners.length; i++) {
       const listener = listeners[i]!;
       if (listener.removed || listener.type !== type) continue;
-      if (listener.once) target.removeEventListener(type, listener.callback, { capture: listener.capture });
+      if (listener.once) removeListener(target, type, listener.callback, listener.capture);
       setPassive(event, listener.passive);
       try {
         const { callback } = listener;
@@ -380,11 +460,12 @@ export function dispatch(target: EventTarget, event: Event): void {
       } catch (error) {
         reportException(error);
       }
-      if (isStopped(event)) break;
+      if (isStopped(event, true)) break;
     }
     setPassive(event, false);
   }
   endDispatch(event);
+  return !isCanceled(event);
 }
 
 /** Whether anything listens. */
@@ -395,28 +476,50 @@ export function hasListeners(target: EventTarget, type: string): boolean {
   return false;
 }
 
+/** Event handlers by object; each stays in its place among the listeners. */
+interface Handler {
+  current: unknown;
+}
+
 /** Gives a class the attribute `on<type>`, an event listener that can be assigned. */
-export function defineHandler(prototype: EventTarget, type: string): void {
-  const handlers = new WeakMap<EventTarget, { current: unknown }>();
-  const { get, set } = WeakMap.prototype;
-  Object.defineProperty(prototype, `on${type}`, {
-    get(this: EventTarget) {
-      return (ReflectApply(get, handlers, [this]) as { current: unknown } | undefined)?.current ?? null;
+export function defineHandler(prototype: EventTarget, type: string, assigned?: (target: EventTarget) => void): void {
+  const handlers = new NativeWeakMap<EventTarget, Handler>();
+  const attribute = {
+    get handler(): unknown {
+      return (WeakMapPrototypeGet(handlers, this) as Handler | undefined)?.current ?? null;
     },
-    set(this: EventTarget, value: unknown) {
-      const current = typeof value === "function" ? value : null;
-      const slot = ReflectApply(get, handlers, [this]) as { current: unknown } | undefined;
-      if (slot !== undefined) {
-        slot.current = current;
+    set handler(value: unknown) {
+      const target = this as unknown as EventTarget;
+      const current = typeof value === "function" || (typeof value === "object" && value !== null) ? value : null;
+      const handler = WeakMapPrototypeGet(handlers, target) as Handler | undefined;
+      if (handler !== undefined) {
+        handler.current = current;
       } else if (current !== null) {
-        const fresh = { current: current as unknown };
-        ReflectApply(set, handlers, [this, fresh]);
-        this.addEventListener(type, (event) => {
-          if (typeof fresh.current === "function") ReflectApply(fresh.current, this, [event]);
-        });
+        const fresh: Handler = { current };
+        WeakMapPrototypeSet(handlers, target, fresh);
+        listen(target, type, (event) => callHandler(fresh.current, target, event));
       }
+      assigned?.(target);
     },
-    enumerable: true,
-    configurable: true,
-  });
+  };
+  const { get, set } = ObjectGetOwnPropertyDescriptor(attribute, "handler")!;
+  ObjectDefineProperty(get!, "name", { value: `get on${type}`, configurable: true });
+  ObjectDefineProperty(set!, "name", { value: `set on${type}`, configurable: true });
+  ObjectDefineProperty(prototype, `on${type}`, { get, set, enumerable: true, configurable: true });
+}
+
+/** HTML, section 8.1.8.1: what a handler returns may cancel the event. */
+function callHandler(handler: unknown, target: EventTarget, event: Event): void {
+  if (typeof handler !== "function") return;
+  if (isErrorEvent(event) && event.type === "error" && target === (globalThis as unknown)) {
+    const given = [event.message, event.filename, event.lineno, event.colno, event.error];
+    if (ReflectApply(handler, target, given) === true) cancelEvent(event);
+  } else if (ReflectApply(handler, target, [event]) === false) {
+    cancelEvent(event);
+  }
+}
+
+/** Adds a listener of the runtime's own. */
+export function listen(target: EventTarget, type: string, callback: (event: Event) => unknown): void {
+  ReflectApply(addListener, target, [type, callback]);
 }

@@ -1,5 +1,5 @@
 /** `DOMException`. */
-import { ObjectCreate } from "../internal/primordials.ts";
+import { ObjectCreate, ObjectGetOwnPropertyDescriptor, uncurryGetter } from "../internal/primordials.ts";
 import { defineConstants, finishInterface } from "../internal/webidl.ts";
 
 const { captureStackTrace } = Error as unknown as { captureStackTrace(target: object, above?: Function): void };
@@ -27,9 +27,15 @@ for (let i = 0; i < CONSTANTS.length; i++) {
   if (LEGACY[i] !== "") codes[LEGACY[i]!] = i + 1;
 }
 
+let isDOMException: (value: unknown) => value is DOMException;
+
 export class DOMException extends Error {
   #name: string;
   #message: string;
+
+  static {
+    isDOMException = (value): value is DOMException => typeof value === "object" && value !== null && #name in value;
+  }
 
   constructor(message: unknown = "", options: unknown = "Error") {
     super();
@@ -60,8 +66,22 @@ export class DOMException extends Error {
   }
 }
 
+const getName = uncurryGetter<string>(DOMException.prototype, "name");
+const getMessage = uncurryGetter<string>(DOMException.prototype, "message");
 finishInterface(DOMException, "DOMException");
 defineConstants(DOMException, constants);
+
+/** A copy as structured clones have it, with the stack of the original. */
+function copyException(exception: DOMException): DOMException {
+  const copy = new DOMException(getMessage(exception), getName(exception));
+  const stack = ObjectGetOwnPropertyDescriptor(exception, "stack");
+  if (typeof stack?.value === "string") {
+    Object.defineProperty(copy, "stack", { value: stack.value, writable: true, configurable: true });
+  }
+  return copy;
+}
+
+export { copyException, isDOMException };
 
 /** The reason of an abort that gave none. */
 export function abortError(): DOMException {

@@ -9,6 +9,7 @@ import {
   StringPrototypeCharCodeAt,
   StringPrototypeToLowerCase,
   TypedArrayPrototypeSlice,
+  uncurryGetter,
 } from "../internal/primordials.ts";
 import { finishInterface, INTERNAL, requireArguments, toDictionary, toUSVString } from "../internal/webidl.ts";
 import { streamOf } from "../streams/streams.ts";
@@ -16,6 +17,7 @@ import * as ops from "../host.ts";
 
 let blobBytes: (blob: Blob) => Uint8Array<ArrayBuffer>;
 let isBlob: (value: unknown) => value is Blob;
+let setBytes: (blob: Blob, bytes: Uint8Array<ArrayBuffer>, type: string) => void;
 let newBlob: (bytes: Uint8Array<ArrayBuffer>, type: string) => Blob;
 
 /** A media type in its normal form; empty when it has characters that none has. */
@@ -64,9 +66,12 @@ export class Blob {
     isBlob = (value): value is Blob => typeof value === "object" && value !== null && #bytes in value;
     newBlob = (bytes, type) => {
       const blob = new Blob(INTERNAL as never);
+      setBytes(blob, bytes, type);
+      return blob;
+    };
+    setBytes = (blob, bytes, type) => {
       blob.#bytes = bytes;
       blob.#type = normalizeType(type);
-      return blob;
     };
   }
 
@@ -103,9 +108,21 @@ export class Blob {
 }
 finishInterface(Blob, "Blob");
 
+const getType = uncurryGetter<string>(Blob.prototype, "type");
+let copyFile: (blob: Blob) => File | undefined;
+
 export class File extends Blob {
   #name: string;
   #lastModified: number;
+
+  static {
+    copyFile = (blob) => {
+      if (!(#name in blob)) return undefined;
+      const copy = new File(INTERNAL as never, blob.#name, { lastModified: blob.#lastModified });
+      setBytes(copy, blobBytes(blob), getType(blob));
+      return copy;
+    };
+  }
 
   constructor(parts: Iterable<unknown>, name: string, options: (Partial<BlobOptions> & { lastModified?: number }) | undefined = undefined) {
     requireArguments(arguments.length, 2, "File constructor");
@@ -124,5 +141,12 @@ export class File extends Blob {
   }
 }
 finishInterface(File, "File");
+
+/** A copy of a `Blob` or `File` for a structured clone, undefined for anything else. The bytes are shared: nothing changes them. */
+export function copyBlob(value: object): Blob | undefined {
+  if (!isBlob(value)) return undefined;
+  const copy = copyFile(value);
+  return copy ?? newBlob(blobBytes(value), getType(value));
+}
 
 export { blobBytes, isBlob, newBlob };

@@ -96,6 +96,11 @@ export const MapPrototypeSet = uncurryThis(Map.prototype.set);
 export const MapPrototypeClear = uncurryThis(Map.prototype.clear);
 export const MapPrototypeForEach = uncurryThis(Map.prototype.forEach);
 export const MapPrototypeGetSize = uncurryGetter<number>(Map.prototype, "size");
+export const NativeWeakMap = WeakMap;
+export const WeakMapPrototypeGet = uncurryThis(WeakMap.prototype.get);
+export const WeakMapPrototypeSet = uncurryThis(WeakMap.prototype.set);
+export const WeakMapPrototypeDelete = uncurryThis(WeakMap.prototype.delete);
+export const WeakMapPrototypeHas = uncurryThis(WeakMap.prototype.has);
 export const SetPrototypeForEach = uncurryThis(Set.prototype.forEach);
 export const SetPrototypeGetSize = uncurryGetter<number>(Set.prototype, "size");
 

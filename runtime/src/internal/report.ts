@@ -59,8 +59,16 @@ function describeValue(value: unknown): string {
   return String(value);
 }
 
+/** Asked before something is reported; true when somebody took care of it. */
+let errorFilter: (error: unknown) => boolean = () => false;
+
+export function setErrorFilter(filter: (error: unknown) => boolean): void {
+  errorFilter = filter;
+}
+
 /** Reports something thrown that nobody caught. */
 export function reportException(error: unknown): void {
+  if (errorFilter(error)) return;
   const { message, stack } = describe(error);
   ops.exception(message, stack);
 }

@@ -50,8 +50,15 @@ export function illegalConstructor(token: unknown): void {
   if (token !== INTERNAL) throw new TypeError("Illegal constructor");
 }
 
+const interfacePrototypes = new WeakSet<object>();
+const addInterfacePrototype = WeakSet.prototype.add.bind(interfacePrototypes) as (prototype: object) => void;
+
+/** Whether an object is the prototype of one of the runtime's interfaces. */
+export const isInterfacePrototype = WeakSet.prototype.has.bind(interfacePrototypes) as (prototype: object) => boolean;
+
 /** Gives the members of a class the attributes that WebIDL wants, and its instances their tag. */
 export function finishInterface(constructor: { prototype: object }, name: string): void {
+  addInterfacePrototype(constructor.prototype);
   ObjectDefineProperty(constructor, "name", { value: name, configurable: true });
   for (const target of [constructor.prototype, constructor]) {
     for (const key of ReflectOwnKeys(target)) {

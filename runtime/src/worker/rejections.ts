@@ -1,5 +1,6 @@
 /** Promises that were rejected and have no handler, reported when nobody has taken care of them by the turn's end. */
 import { ArrayPrototypePush, ArrayPrototypeSplice, PromisePrototypeThen, PromiseResolve } from "../internal/primordials.ts";
+import { tellHandled, tellRejection } from "../dom/global-events.ts";
 import { describe } from "../internal/report.ts";
 import { startTimer } from "../time/timers.ts";
 import * as ops from "../host.ts";
@@ -37,6 +38,7 @@ export function rejectionHandled(_reason: unknown, promise: unknown): void {
       return;
     }
   }
+  tellHandled(promise);
 }
 
 /** Waits for the end of the turn, that is for the next one, whatever request the turn belongs to. */
@@ -64,9 +66,10 @@ function report(): void {
   scheduled = false;
   const current = ops.currentRequest();
   for (let i = 0; i < rejections.length; i++) {
-    const { reason, request } = rejections[i]!;
-    const { message, stack } = describe(reason);
+    const { promise, reason, request } = rejections[i]!;
     ops.setCurrentRequest(request);
+    if (tellRejection(promise, reason)) continue;
+    const { message, stack } = describe(reason);
     ops.exception(message, stack);
   }
   ops.setCurrentRequest(current);

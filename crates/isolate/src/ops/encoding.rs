@@ -92,8 +92,7 @@ pub fn step(
 
 /// The text, `None` when it is malformed and that is fatal.
 fn run(decoder: &mut Decoder, bytes: &[u8], fatal: bool, last: bool) -> Option<Vec<u16>> {
-    let mut units = Vec::with_capacity(decoder.max_utf16_buffer_length(bytes.len())?);
-    units.resize(units.capacity(), 0);
+    let mut units = vec![0; decoder.max_utf16_buffer_length(bytes.len())?];
     let written = if fatal {
         let (result, _, written) = decoder.decode_to_utf16_without_replacement(bytes, &mut units, last);
         if let DecoderResult::Malformed(..) = result {

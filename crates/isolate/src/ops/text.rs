@@ -1,8 +1,6 @@
 //! Encodings, logs, and copies of values.
 
-use v8::{
-    FunctionCallbackArguments, PinScope, ReturnValue, Value, ValueDeserializerHelper, ValueSerializerHelper,
-};
+use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 
 use super::{LOG_TEXT_MAX, append_utf8, text, throw_type_error, uint8_array};
 use crate::instance::State;
@@ -127,65 +125,5 @@ pub fn decode_latin1(
     match string {
         Some(string) => result.set(string.into()),
         None => throw_type_error(scope, "decodeLatin1 takes an ArrayBuffer or a view of one."),
-    }
-}
-
-struct CloneDelegate;
-
-impl v8::ValueSerializerImpl for CloneDelegate {
-    fn throw_data_clone_error<'s>(&self, scope: &mut PinScope<'s, '_>, message: v8::Local<'s, v8::String>) {
-        let error = v8::Exception::error(scope, message);
-        if let Some(object) = error.to_object(scope) {
-            let key = v8::String::new(scope, "name").expect("short string");
-            let name = v8::String::new(scope, "DataCloneError").expect("short string");
-            object.set(scope, key.into(), name.into());
-        }
-        scope.throw_exception(error);
-    }
-}
-
-impl v8::ValueDeserializerImpl for CloneDelegate {}
-
-/// `structuredClone(value, transfer)`: buffers in `transfer` move instead of being copied.
-pub fn structured_clone(
-    scope: &mut PinScope<'_, '_>,
-    arguments: FunctionCallbackArguments<'_>,
-    mut result: ReturnValue<'_, Value>,
-) {
-    let context = scope.get_current_context();
-    let serializer = v8::ValueSerializer::new(scope, Box::new(CloneDelegate));
-    serializer.write_header();
-    let mut moved = Vec::new();
-    if let Ok(list) = v8::Local::<v8::Array>::try_from(arguments.get(1)) {
-        for index in 0..list.length() {
-            let buffer = list
-                .get_index(scope, index)
-                .and_then(|value| v8::Local::<v8::ArrayBuffer>::try_from(value).ok());
-            let Some(buffer) = buffer.filter(|buffer| buffer.is_detachable() && !buffer.was_detached())
-            else {
-                return throw_type_error(
-                    scope,
-                    "Only ArrayBuffers that are not detached can be transferred.",
-                );
-            };
-            serializer.transfer_array_buffer(index, buffer);
-            moved.push(buffer);
-        }
-    }
-    if serializer.write_value(context, arguments.get(0)) != Some(true) {
-        return;
-    }
-    let bytes = serializer.release();
-    let deserializer = v8::ValueDeserializer::new(scope, Box::new(CloneDelegate), &bytes);
-    for (index, buffer) in moved.into_iter().enumerate() {
-        let store = buffer.get_backing_store();
-        buffer.detach(None);
-        let buffer = v8::ArrayBuffer::with_backing_store(scope, &store);
-        deserializer.transfer_array_buffer(index as u32, buffer);
-    }
-    if deserializer.read_header(context) == Some(true)
-        && let Some(value) = deserializer.read_value(context)
-    {
-        result.set(value);
     }
 }

@@ -1,0 +1,2 @@
+/** `MessageChannel` and `MessagePort`. */
+export { MessageChannel, MessagePort } from "../messaging/port.ts";
