@@ -21,6 +21,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("selvedge-confine", &[]),
     ("selvedge-webcrypto", &[]),
     ("selvedge-codec", &[]),
+    ("selvedge-assets", &["selvedge-model"]),
     ("selvedge-telemetry", &["selvedge-model"]),
     ("selvedge-store", &["selvedge-model"]),
     (
@@ -29,10 +30,20 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ),
     (
         "selvedge-engine",
-        &["selvedge-model", "selvedge-wire", "selvedge-confine", "selvedge-store", "selvedge-telemetry"],
+        &[
+            "selvedge-model",
+            "selvedge-wire",
+            "selvedge-assets",
+            "selvedge-confine",
+            "selvedge-store",
+            "selvedge-telemetry",
+        ],
     ),
     ("selvedge-edge", &["selvedge-model", "selvedge-engine", "selvedge-telemetry"]),
-    ("selvedge-control", &["selvedge-model", "selvedge-store", "selvedge-engine", "selvedge-telemetry"]),
+    (
+        "selvedge-control",
+        &["selvedge-model", "selvedge-assets", "selvedge-store", "selvedge-engine", "selvedge-telemetry"],
+    ),
     (
         "selvedge",
         &[

@@ -1,5 +1,6 @@
 //! The control plane's REST API: what is deployed, and how it changes. `docs/api.md` describes it.
 
+mod assets;
 mod auth;
 pub mod control;
 mod deployments;

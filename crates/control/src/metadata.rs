@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use selvedge_model::assets::Assets;
 use selvedge_model::{Binding, BindingValue, Egress, Isolation, Limits, RoutePattern};
 use selvedge_store::version::BINDINGS_MAX;
 use serde::{Deserialize, Deserializer};
@@ -41,6 +42,8 @@ pub(crate) struct Metadata {
     pub(crate) egress: Egress,
     #[serde(default)]
     pub(crate) routes: Option<Vec<RoutePattern>>,
+    #[serde(default)]
+    pub(crate) assets: Option<Assets>,
     #[serde(default)]
     pub(crate) message: String,
 }

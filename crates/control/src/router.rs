@@ -6,9 +6,11 @@ use axum::http::{StatusCode, Uri};
 use axum::middleware;
 use axum::routing::{MethodRouter, delete, get, post, put};
 
+use selvedge_model::assets::ASSET_BYTES_MAX;
+
 use crate::control::Control;
 use crate::error::ApiError;
-use crate::{auth, deployments, logs, routes, scripts, secrets, status, upload, versions};
+use crate::{assets, auth, deployments, logs, routes, scripts, secrets, status, upload, versions};
 
 /// Largest JSON body, bytes.
 const JSON_BYTES_MAX: usize = 1 << 20;
@@ -34,6 +36,8 @@ fn table() -> Vec<Call> {
         ("GET", "A/scripts/{script}/secrets", get(secrets::list)),
         ("PUT", "A/scripts/{script}/secrets/{name}", put(secrets::set)),
         ("DELETE", "A/scripts/{script}/secrets/{name}", delete(secrets::remove)),
+        ("POST", "A/assets/missing", post(assets::missing)),
+        ("PUT", "A/assets/{digest}", put(assets::put).layer(DefaultBodyLimit::max(ASSET_BYTES_MAX as usize))),
         ("GET", "A/routes", get(routes::list)),
         ("PUT", "A/scripts/{script}/routes", put(routes::replace)),
         ("GET", "A/scripts/{script}/logs", get(logs::recent)),

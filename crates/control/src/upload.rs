@@ -19,7 +19,7 @@ pub(crate) const UPLOAD_BYTES_MAX: usize = ARTIFACT_BYTES_MAX + METADATA_BYTES_M
 /// Largest module, bytes.
 const MODULE_BYTES_MAX: usize = 32 << 20;
 /// Largest metadata, bytes.
-const METADATA_BYTES_MAX: usize = 1 << 20;
+const METADATA_BYTES_MAX: usize = 8 << 20;
 /// How long an upload may take to arrive.
 const UPLOAD_TIME: Duration = Duration::from_secs(300);
 

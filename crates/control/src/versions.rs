@@ -11,6 +11,7 @@ use selvedge_store::{Artifacts, NewVersion, VersionRecord, new_version_id};
 use serde::Serialize;
 use tokio::task::spawn_blocking;
 
+use crate::assets;
 use crate::control::Control;
 use crate::error::ApiError;
 use crate::extract::Params;
@@ -68,6 +69,10 @@ pub(crate) async fn add(
         })
     };
     let (base, digest) = base.await?;
+    let assets = metadata.assets.take().map(Arc::new);
+    if let Some(assets) = &assets {
+        assets::check(control, &account, assets).await?;
+    }
     let url = control.settings().public_url.of(&account, &script);
     let worker = Arc::new(Worker {
         account,
@@ -80,6 +85,7 @@ pub(crate) async fn add(
         egress: metadata.egress,
         compatibility_date: metadata.compatibility_date,
         compatibility_flags: metadata.compatibility_flags,
+        assets,
     });
     let validated = match control.sandbox().validate(worker.clone(), artifact.clone()).await {
         Ok(validated) => validated,

@@ -87,6 +87,7 @@ impl Engine {
             },
             egress: Policy::new(&config)
                 .map_err(|error| StartError::System("read the file in egress_ca", error))?,
+            files: Default::default(),
             config,
             artifacts,
             logs,

@@ -4,6 +4,7 @@
 //! opens a stream on the [`connection`] to the host thread where it lives. Beside that, the [`supervisor`]
 //! starts, watches and ends [`host`] processes on a thread of its own. [`egress`] serves what workers fetch.
 
+mod assets;
 pub mod config;
 mod connection;
 mod egress;

@@ -18,6 +18,7 @@ use selvedge_model::{VersionId, Worker};
 use selvedge_wire::FIN;
 use selvedge_wire::message::{self, Call, Fetch, ResetCode, Scheduled};
 
+use crate::assets::{self, Asked, FileBody};
 use crate::connection::Connection;
 use crate::host::{Group, Host, Offence};
 use crate::pool::{Claim, Found, Instance, Place};
@@ -101,6 +102,11 @@ impl LocalEngine {
         context: RequestContext,
     ) -> Result<Response<WorkerBody>, EngineError> {
         let (parts, body) = request.into_parts();
+        if worker.assets.is_some()
+            && let Some(answer) = assets::answer(&self.0.shared, worker, &parts, Asked::Client).await
+        {
+            return answer;
+        }
         let mut body = (!body.is_end_stream()).then_some(body);
         let mut attempt = 1;
         loop {
@@ -127,7 +133,7 @@ impl LocalEngine {
                             return Err(EngineError::Overloaded);
                         }
                     }
-                    let mut response = Response::new(WorkerBody(Some(call)));
+                    let mut response = Response::new(WorkerBody::of(call));
                     *response.status_mut() = head.status;
                     *response.headers_mut() = head.headers;
                     return Ok(response);
@@ -467,12 +473,35 @@ impl Drop for Exchange {
 
 /// A response body, streamed from the isolate with backpressure.
 #[derive(Debug, Default)]
-pub struct WorkerBody(Option<Exchange>);
+pub struct WorkerBody(Content);
+
+#[derive(Debug, Default)]
+enum Content {
+    /// What the isolate sends.
+    Exchange(Exchange),
+    /// A static file, or something as short as a redirect.
+    File(FileBody),
+    #[default]
+    Over,
+}
+
+impl WorkerBody {
+    fn of(exchange: Exchange) -> Self {
+        Self(Content::Exchange(exchange))
+    }
+
+    pub(crate) fn file(body: FileBody) -> Self {
+        Self(Content::File(body))
+    }
+}
 
 impl WorkerBody {
     /// The WebSocket that an answer with status 101 began.
     pub fn into_socket(self) -> Option<WorkerSocket> {
-        self.0.map(WorkerSocket)
+        match self.0 {
+            Content::Exchange(exchange) => Some(WorkerSocket(exchange)),
+            Content::File(_) | Content::Over => None,
+        }
     }
 }
 
@@ -485,30 +514,43 @@ impl Body for WorkerBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, EngineError>>> {
         let this = self.get_mut();
-        let Some(call) = &this.0 else { return Poll::Ready(None) };
+        let call = match &mut this.0 {
+            Content::Exchange(call) => call,
+            Content::File(file) => {
+                return file.poll_chunk(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)));
+            }
+            Content::Over => return Poll::Ready(None),
+        };
         match call.stream.poll_chunk(cx) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Some(Ok(chunk))) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
             Poll::Ready(Some(Err(broken))) => {
                 let error = call.conclude(&broken);
-                this.0 = None;
+                this.0 = Content::Over;
                 Poll::Ready(Some(Err(error)))
             }
             Poll::Ready(None) => {
-                this.0 = None;
+                this.0 = Content::Over;
                 Poll::Ready(None)
             }
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.as_ref().is_none_or(|call| call.stream.at_end())
+        match &self.0 {
+            Content::Exchange(call) => call.stream.at_end(),
+            Content::File(file) => file.remaining() == 0,
+            Content::Over => true,
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.0 {
-            Some(call) => call.stream.whole_body().map_or_else(SizeHint::default, SizeHint::with_exact),
-            None => SizeHint::with_exact(0),
+            Content::Exchange(call) => {
+                call.stream.whole_body().map_or_else(SizeHint::default, SizeHint::with_exact)
+            }
+            Content::File(file) => SizeHint::with_exact(file.remaining()),
+            Content::Over => SizeHint::with_exact(0),
         }
     }
 }

@@ -431,6 +431,7 @@ mod tests {
             egress: Default::default(),
             compatibility_date: String::new(),
             compatibility_flags: vec![],
+            assets: None,
         }
     }
 

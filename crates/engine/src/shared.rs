@@ -70,6 +70,8 @@ pub struct Shared {
     pub egress: crate::egress::Policy,
     /// What WebSockets keep of unfinished messages, bytes.
     pub socket_bytes: AtomicUsize,
+    /// Static files.
+    pub files: crate::assets::Files,
 }
 
 impl Shared {

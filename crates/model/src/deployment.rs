@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::assets::Assets;
 use crate::{AccountId, Digest, Egress, Isolation, Limits, Route, ScriptName, VersionId};
 
 /// The value behind a name in a worker's `env`.
@@ -73,6 +74,8 @@ pub struct Worker {
     pub compatibility_date: String,
     /// Flags such as `nodejs_compat`.
     pub compatibility_flags: Vec<String>,
+    /// Static files.
+    pub assets: Option<Arc<Assets>>,
 }
 
 /// One version's share of a script's traffic.
@@ -136,6 +139,7 @@ mod tests {
             egress: Egress::default(),
             compatibility_date: String::new(),
             compatibility_flags: vec![],
+            assets: None,
         })
     }
 

@@ -3,6 +3,7 @@
 //! Nothing here knows of files, sockets, clocks or threads. One noun, one file.
 
 pub mod artifact;
+pub mod assets;
 pub mod builtin;
 pub mod deployment;
 pub mod diagnostic;

@@ -55,6 +55,10 @@ impl Artifacts {
         Ok(self.names()?.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     fn names(&self) -> Result<Vec<String>, ArtifactsError> {
         let read = || {
             let mut names = Vec::new();
@@ -114,12 +118,12 @@ impl Artifacts {
     }
 }
 
-fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ArtifactsError {
+pub(crate) fn io_error(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ArtifactsError {
     let path = path.to_path_buf();
     move |source| ArtifactsError::Io { action, path, source }
 }
 
-fn hash(bytes: &[u8]) -> Digest {
+pub(crate) fn hash(bytes: &[u8]) -> Digest {
     let hex: String = digest(&SHA256, bytes).as_ref().iter().map(|b| format!("{b:02x}")).collect();
     hex.parse().expect("64 hexadecimal characters")
 }

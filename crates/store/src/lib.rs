@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod artifacts;
+mod blobs;
 pub mod deployment;
 pub mod error;
 mod migrate;
@@ -16,7 +17,7 @@ pub mod store;
 pub mod token;
 pub mod version;
 
-pub use artifacts::Artifacts;
+pub use artifacts::{Artifacts, ArtifactsError};
 pub use deployment::{DeploymentRecord, VersionShare};
 pub use error::StoreError;
 pub use script::ScriptRecord;

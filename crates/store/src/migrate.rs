@@ -5,8 +5,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use crate::StoreError;
 
 /// Every change of the schema, oldest first. An entry is never edited once released.
-pub(crate) const MIGRATIONS: &[&str] =
-    &[include_str!("../migrations/0001_records.sql"), include_str!("../migrations/0002_egress.sql")];
+pub(crate) const MIGRATIONS: &[&str] = &[
+    include_str!("../migrations/0001_records.sql"),
+    include_str!("../migrations/0002_egress.sql"),
+    include_str!("../migrations/0003_assets.sql"),
+];
 
 /// Applies what is missing, each migration in a transaction of its own together with its record in
 /// `schema_migration`. Refuses a database that a newer program wrote.

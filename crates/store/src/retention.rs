@@ -1,9 +1,10 @@
 //! What of the past is kept, and removal of the rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use rusqlite::Connection;
-use selvedge_model::{Digest, VersionId};
+use selvedge_model::assets::Assets;
+use selvedge_model::{AccountId, Digest, VersionId};
 
 use crate::store::parse;
 use crate::{Artifacts, Store, StoreError};
@@ -22,6 +23,27 @@ impl Store {
     pub fn sweep_artifacts(&self, artifacts: &Artifacts) -> Result<usize, StoreError> {
         let stored = artifacts.list()?;
         Ok(self.remove_unnamed(artifacts, &stored.into_iter().collect()))
+    }
+
+    /// Removes static files that no version names; returns how many. Meant for the start.
+    ///
+    /// # Errors
+    /// The directory cannot be read, or the database fails.
+    pub fn sweep_assets(&self, artifacts: &Artifacts) -> Result<usize, StoreError> {
+        let in_use = self.read(|db| {
+            let mut query = db.prepare(
+                "SELECT s.account, v.assets FROM version v JOIN script s ON s.id = v.script WHERE v.assets <> ''",
+            )?;
+            let mut rows = query.query([])?;
+            let mut in_use = HashSet::new();
+            while let Some(row) = rows.next()? {
+                let account: AccountId = parse("account", &row.get::<_, String>(0)?, str::parse)?;
+                let assets: Assets = parse("assets", &row.get::<_, String>(1)?, |t| serde_json::from_str(t))?;
+                in_use.extend(assets.files.into_values().map(|file| (account.clone(), file.digest)));
+            }
+            Ok(in_use)
+        })?;
+        Ok(artifacts.sweep_blobs(&in_use)?)
     }
 
     /// Removes those of `digests` that no version names; returns how many. The records are already right, so a

@@ -3,6 +3,7 @@
 use std::sync::{Arc, PoisonError};
 
 use rusqlite::{Connection, OptionalExtension, Row};
+use selvedge_model::assets::Assets;
 use selvedge_model::{
     AccountId, Artifact, Binding, BindingValue, Digest, Egress, Isolation, Limits, RoutePattern, ScriptName,
     VersionId, Worker,
@@ -59,6 +60,8 @@ pub struct VersionRecord {
     pub compatibility_flags: Vec<String>,
     /// Handlers that its default export has.
     pub handlers: Vec<String>,
+    /// Number of static files.
+    pub assets: usize,
 }
 
 /// A new id: a UUID of version 7, which sorts by time.
@@ -70,7 +73,7 @@ const SELECT: &str = "SELECT id, digest, created_at, message, bindings, limits, 
         compatibility_date, compatibility_flags, handlers,
         coalesce((SELECT percentage FROM deployment_share WHERE version = version.id AND deployment =
             (SELECT max(seq) FROM deployment WHERE deployment.script = version.script)), 0.0),
-        egress
+        egress, assets
      FROM version";
 
 impl Store {
@@ -199,6 +202,7 @@ impl Store {
         let mut rows = query.query([version.as_str()])?;
         let row = rows.next()?.ok_or_else(|| not_found(script, version))?;
         let mut record = record(db, row)?;
+        let assets = assets(row)?.map(Arc::new);
         let mut secrets = secret::open_all(db, &self.sealer, (account, script, version))?;
         for binding in &mut record.bindings {
             if let BindingValue::SecretText { text } = &mut binding.value {
@@ -216,6 +220,7 @@ impl Store {
             egress: record.egress,
             compatibility_date: record.compatibility_date,
             compatibility_flags: record.compatibility_flags,
+            assets,
         })
     }
 }
@@ -243,8 +248,8 @@ fn insert(db: &Connection, script: i64, new: &NewVersion) -> Result<(), StoreErr
     let bindings: Vec<&Binding> = worker.bindings.iter().filter(public).collect();
     db.prepare_cached(
         "INSERT INTO version (id, script, digest, bindings, limits, isolation, compatibility_date,
-            compatibility_flags, handlers, message, created_at, egress)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            compatibility_flags, handlers, message, created_at, egress, assets)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
     )?
     .execute((
         worker.version.as_str(),
@@ -259,6 +264,7 @@ fn insert(db: &Connection, script: i64, new: &NewVersion) -> Result<(), StoreErr
         &new.message,
         now_ms(),
         json(&worker.egress)?,
+        worker.assets.as_deref().map_or(Ok(String::new()), json)?,
     ))?;
     Ok(())
 }
@@ -278,9 +284,9 @@ pub(crate) fn copy(
     let id = new_version_id();
     db.execute(
         "INSERT INTO version (id, script, digest, bindings, limits, isolation, compatibility_date,
-            compatibility_flags, handlers, message, created_at, egress)
+            compatibility_flags, handlers, message, created_at, egress, assets)
          SELECT ?1, script, digest, ?2, limits, isolation, compatibility_date, compatibility_flags,
-            handlers, ?3, ?4, egress FROM version WHERE id = ?5",
+            handlers, ?3, ?4, egress, assets FROM version WHERE id = ?5",
         (id.as_str(), json(&bindings)?, message, now_ms(), from.as_str()),
     )?;
     Ok(id)
@@ -314,5 +320,11 @@ fn record(db: &Connection, row: &Row<'_>) -> Result<VersionRecord, StoreError> {
         compatibility_date: text(7)?,
         compatibility_flags: parse("compatibility flags", &text(8)?, |t| serde_json::from_str(t))?,
         handlers: parse("handlers", &text(9)?, |t| serde_json::from_str(t))?,
+        assets: assets(row)?.map_or(0, |assets| assets.files.len()),
     })
+}
+
+fn assets(row: &Row<'_>) -> Result<Option<Assets>, StoreError> {
+    let text: String = row.get(12)?;
+    if text.is_empty() { Ok(None) } else { parse("assets", &text, |t| serde_json::from_str(t)).map(Some) }
 }

@@ -88,6 +88,12 @@ impl Client {
         self.json(method, path, SendBody::from_owned_reader(Cursor::new(bytes)), Some(head))
     }
 
+    /// `PUT` of a file.
+    pub(crate) fn put(&self, path: &str, bytes: Vec<u8>) -> Outcome<Value> {
+        let head = ("application/octet-stream", bytes.len());
+        self.json("PUT", path, SendBody::from_owned_reader(Cursor::new(bytes)), Some(head))
+    }
+
     /// `PUT` of a form; `sent` hears how many bytes went out.
     pub(crate) fn upload(&self, path: &str, form: Form, sent: impl FnMut(usize) + 'static) -> Outcome<Value> {
         let (content_type, bytes) = form.finish();

@@ -12,7 +12,7 @@ use crate::client::{Client, Form};
 use crate::commands::text;
 use crate::failure::{Failure, Outcome};
 use crate::places;
-use crate::project::{Bundle, MAIN_MODULE, Project, bundle};
+use crate::project::{AssetFiles, Bundle, MAIN_MODULE, Project, bundle, collect_assets};
 use crate::terminal::{DIM, GOOD, HINT, Terminal, bytes, say};
 
 const EXAMPLES: &str = "\
@@ -126,12 +126,42 @@ pub(crate) fn upload(
     message: &str,
     sent: impl FnMut(usize) + 'static,
 ) -> Outcome<Value> {
+    let assets = match &project.assets {
+        Some(config) => {
+            let files = collect_assets(&project.root, config, project.main.as_os_str().is_empty())?;
+            upload_assets(client, &files)?;
+            Some(files.manifest)
+        }
+        None => None,
+    };
+    let mut metadata = metadata(project, message);
+    if let Some(assets) = assets {
+        metadata["assets"] = serde_json::to_value(assets)
+            .map_err(|error| Failure::new("bad_assets", format!("the files cannot be listed: {error}")))?;
+    }
     let mut form = Form::new(boundary());
-    form.part("metadata", "application/json", metadata(project, message).to_string().as_bytes());
+    form.part("metadata", "application/json", metadata.to_string().as_bytes());
     for module in bundle.modules {
         form.part(&module.name, module.content_type, &module.content);
     }
     client.upload(&client.account_path(&format!("/scripts/{name}")), form, sent)
+}
+
+/// Uploads the static files that the server does not have yet.
+fn upload_assets(client: &Client, files: &AssetFiles) -> Outcome<()> {
+    let digests: Vec<_> = files.content.keys().collect();
+    for some in digests.chunks(5000) {
+        let answer =
+            client.send("POST", &client.account_path("/assets/missing"), &json!({ "digests": some }))?;
+        for digest in answer["missing"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            let Some(path) = digest.parse().ok().and_then(|digest| files.content.get(&digest)) else {
+                continue;
+            };
+            let bytes = std::fs::read(path).map_err(|error| Failure::io("read", path, &error))?;
+            client.put(&client.account_path(&format!("/assets/{digest}")), bytes)?;
+        }
+    }
+    Ok(())
 }
 
 fn metadata(project: &Project, message: &str) -> Value {

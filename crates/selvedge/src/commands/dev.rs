@@ -21,7 +21,7 @@ use crate::clock;
 use crate::failure::{Failure, Outcome};
 use crate::log_view;
 use crate::places;
-use crate::project::{Project, bundle, dev_vars};
+use crate::project::{Project, bundle, collect_assets, dev_vars};
 use crate::server::{Server, Settings};
 use crate::terminal::{BAD, DIM, GOOD, HINT, Terminal, say};
 
@@ -192,6 +192,10 @@ impl Session {
         }));
         let project = open_project(&self.path, self.env.as_deref())?;
         sources.insert(project.root.join(&project.main));
+        if let Some(assets) = &project.assets {
+            let only = project.main.as_os_str().is_empty();
+            sources.extend(collect_assets(&project.root, assets, only)?.content.into_values());
+        }
         let bundle = bundle(&project, &places::libexec())?;
         sources.extend(bundle.sources.iter().cloned());
         for warning in project.warnings.iter().cloned().chain(bundle.warnings.iter().map(ToString::to_string))

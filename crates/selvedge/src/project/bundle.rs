@@ -48,8 +48,16 @@ impl Bundle {
 
 const SOURCE_MAP: &str = "application/source-map";
 
+/// What stands in the place of a worker where there are only static files; it is never asked.
+const NO_WORKER: &str = "export default { fetch: () => new Response(null, { status: 404 }) };\n";
+
 /// Bundles the project with the esbuild in `libexec`.
 pub(crate) fn bundle(project: &Project, libexec: &Path) -> Outcome<Bundle> {
+    if project.main.as_os_str().is_empty() {
+        let content_type = "application/javascript+module";
+        let main = UploadModule { name: MAIN_MODULE.into(), content_type, content: NO_WORKER.into() };
+        return Ok(Bundle { modules: vec![main], sources: Vec::new(), warnings: Vec::new() });
+    }
     let out = tempfile::tempdir().map_err(|error| Failure::io("create", &std::env::temp_dir(), &error))?;
     let report =
         esbuild::run(&libexec.join("esbuild"), &project.root, &project.main, &project.build, out.path())?;

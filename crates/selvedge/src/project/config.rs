@@ -143,6 +143,7 @@ fn project(place: &str, merged: Section, mut warnings: Vec<String>) -> Outcome<P
         limits,
         isolation: own.isolation,
         egress: own.egress,
+        assets: merged.assets.filter(|assets| !assets.directory.is_empty()),
         build,
         warnings,
         ..Project::default()

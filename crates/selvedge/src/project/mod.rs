@@ -1,5 +1,6 @@
 //! What to deploy: one source file, or a directory with `wrangler.jsonc`, `wrangler.json` or `wrangler.toml`.
 
+mod assets;
 mod bundle;
 mod config;
 mod dotenv;
@@ -11,6 +12,7 @@ use std::path::{Path, PathBuf};
 use selvedge_model::{Binding, BindingValue, ScriptName};
 use serde_json::{Map, Value};
 
+pub(crate) use assets::{AssetFiles, AssetsConfig, collect as collect_assets};
 pub(crate) use bundle::{Bundle, MAIN_MODULE, bundle};
 pub(crate) use dotenv::dev_vars;
 
@@ -22,7 +24,7 @@ use esbuild::BuildOptions;
 pub(crate) struct Project {
     /// Paths in messages are relative to this directory.
     pub(crate) root: PathBuf,
-    /// The entry module, relative to `root`.
+    /// The entry module, relative to `root`; empty when there are only static files.
     pub(crate) main: PathBuf,
     /// As configured, or made from the file's or directory's name.
     pub(crate) name: Option<ScriptName>,
@@ -44,6 +46,8 @@ pub(crate) struct Project {
     pub(crate) isolation: Option<String>,
     /// What the worker may reach.
     pub(crate) egress: Option<selvedge_model::Egress>,
+    /// Static files.
+    pub(crate) assets: Option<AssetsConfig>,
     /// How to bundle.
     pub(crate) build: BuildOptions,
     /// What the user should know, such as settings that have no effect here.
@@ -93,13 +97,14 @@ impl Project {
             }
             None => Self::default(),
         };
-        if project.main.as_os_str().is_empty() {
+        let only_assets = project.main.as_os_str().is_empty() && project.assets.is_some();
+        if project.main.as_os_str().is_empty() && !only_assets {
             project.main = usual_entry(&root, config.as_deref())?;
         }
         if project.name.is_none() && config.is_none() {
             project.name = root.file_name().and_then(|name| script_name(&name.to_string_lossy()));
         }
-        if !root.join(&project.main).is_file() {
+        if !only_assets && !root.join(&project.main).is_file() {
             let message = format!("the entry module {} does not exist", root.join(&project.main).display());
             return Err(Failure::new("no_entry", message).help("correct `main` in the configuration"));
         }

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::assets::AssetsConfig;
+
 /// The part of the configuration that Selvedge acts on; the same for the top level and for `env` sections.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -25,6 +27,7 @@ pub(super) struct Section {
     pub(super) tsconfig: Option<String>,
     pub(super) jsx_factory: Option<String>,
     pub(super) jsx_fragment: Option<String>,
+    pub(super) assets: Option<AssetsConfig>,
     pub(super) selvedge: Option<Own>,
     /// Everything else, looked at for warnings only.
     #[serde(flatten)]
@@ -88,7 +91,6 @@ const HARMLESS: &[&str] = &[
 const UNSUPPORTED: &[&str] = &[
     "ai",
     "analytics_engine_datasets",
-    "assets",
     "browser",
     "build",
     "cloudchamber",
@@ -159,6 +161,7 @@ impl Section {
             tsconfig: over.tsconfig.or(self.tsconfig),
             jsx_factory: over.jsx_factory.or(self.jsx_factory),
             jsx_fragment: over.jsx_fragment.or(self.jsx_fragment),
+            assets: over.assets.or(self.assets),
             selvedge: over.selvedge.or(self.selvedge),
             other: Map::new(),
         }

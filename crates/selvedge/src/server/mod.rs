@@ -222,10 +222,17 @@ fn start_engine(
 /// Artifacts that a crash left without a version only waste space, so nobody waits for their removal.
 fn sweep_in_background(store: &Arc<Store>, artifacts: &Artifacts) {
     let (store, artifacts) = (store.clone(), artifacts.clone());
-    std::thread::spawn(move || match store.sweep_artifacts(&artifacts) {
-        Ok(0) => {}
-        Ok(count) => tracing::info!(count, "removed artifacts that no version names"),
-        Err(error) => tracing::warn!(%error, "unused artifacts could not be removed"),
+    std::thread::spawn(move || {
+        match store.sweep_artifacts(&artifacts) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "removed artifacts that no version names"),
+            Err(error) => tracing::warn!(%error, "unused artifacts could not be removed"),
+        }
+        match store.sweep_assets(&artifacts) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "removed static files that no version names"),
+            Err(error) => tracing::warn!(%error, "unused static files could not be removed"),
+        }
     });
 }
 

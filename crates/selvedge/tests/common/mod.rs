@@ -123,6 +123,14 @@ impl Selvedge {
         Answer::read(stream)
     }
 
+    /// A request as it is written here.
+    pub fn raw(&self, request: &str) -> Answer {
+        use std::io::Write;
+        let mut stream = connect(self.http);
+        stream.write_all(request.as_bytes()).unwrap();
+        Answer::read(stream)
+    }
+
     /// A request whose answer is read later.
     pub fn begin(&self, name: &str, path: &str) -> TcpStream {
         let mut stream = connect(self.http);
