@@ -110,6 +110,7 @@ export function installGlobals(): void {
   installNavigator();
   expose("console", createConsole());
   exposeLazy("HTMLRewriter", "html-rewriter");
+  exposeLazy("EventSource", "eventsource");
   exposeLazy("WebSocket", "websocket");
   exposeLazy("WebSocketPair", "websocket");
   exposeLazy("CompressionStream", "compression");

@@ -194,6 +194,12 @@ function materialize(raw: Exclude<RawBody, null | ReadableStream<unknown>>): Rea
   return streamOf(typeof raw === "string" ? ops.encodeUtf8(raw) : TypedArrayPrototypeSlice(raw as Uint8Array));
 }
 
+/** A body as a stream; null when there is none. */
+export function streamOfBody(raw: RawBody): ReadableStream | null {
+  if (raw === null) return null;
+  return isReadableStream(raw) ? raw : materialize(raw as Exclude<RawBody, null | ReadableStream<unknown>>);
+}
+
 /** Two bodies out of one: for the original, and for its clone. */
 export function cloneBody(raw: RawBody): [RawBody, RawBody] {
   if (isUnusable(raw)) throw alreadyUsed();

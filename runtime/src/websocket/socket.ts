@@ -123,7 +123,8 @@ export class WebSocket extends EventTarget {
       this.#closedIn = this.#closedOut = this.#over = true;
       const message = (error as { message?: unknown } | undefined)?.message;
       dispatch(this, trusted(new ErrorEvent("error", { message: typeof message === "string" ? message : "", error })));
-      this.#dispatchClose(BROKEN, "");
+      // An event of its own: who waits for the first may only then begin to wait for the second.
+      startTimer(() => this.#dispatchClose(BROKEN, ""), 0, false);
     }
   }
 
