@@ -609,3 +609,54 @@ fn clients_are_passed_on_to_servers() {
         assert_eq!(closed(&mut client).0, 1011, "{path}");
     }
 }
+
+/// Extended CONNECT (RFC 8441), as browsers do it where a connection of HTTP/2 stands.
+#[tokio::test]
+async fn http2_carries_sockets() {
+    use hyper::{Method, Request, StatusCode, ext::Protocol};
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    let selvedge = started();
+    let stream = tokio::net::TcpStream::connect(selvedge.http).await.unwrap();
+    let shake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+    let (mut client, driver) = shake.await.unwrap();
+    tokio::spawn(driver);
+    let connect = |path: &str, protocol: &'static str, version: &str| {
+        Request::builder()
+            .method(Method::CONNECT)
+            .uri(format!("http://w.localhost{path}"))
+            .header("sec-websocket-version", version)
+            .extension(Protocol::from_static(protocol))
+            .body(String::new())
+            .unwrap()
+    };
+    // Only a server that says so in its settings may be asked, and they come with the first answer.
+    let first = Request::builder().uri("http://w.localhost/last").body(String::new()).unwrap();
+    assert_eq!(client.send_request(first).await.unwrap().status(), StatusCode::OK);
+    for (path, protocol, version, status) in
+        [("/", "websocket", "8", 426), ("/", "webtransport", "13", 405), ("/refuse", "websocket", "13", 403)]
+    {
+        let response = client.send_request(connect(path, protocol, version)).await.unwrap();
+        assert_eq!(response.status(), status, "{path} {protocol} {version}");
+    }
+    let mut sockets = Vec::new();
+    for _ in 0..3 {
+        let response = client.send_request(connect("/", "websocket", "13")).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(!response.headers().contains_key("sec-websocket-accept"));
+        sockets.push(TokioIo::new(hyper::upgrade::on(response).await.unwrap()));
+    }
+    for socket in &mut sockets {
+        socket.write_all(b"\x81\x85\0\0\0\0hello").await.unwrap();
+        let mut frame = [0; 7];
+        socket.read_exact(&mut frame).await.unwrap();
+        assert_eq!(&frame, b"\x81\x05hello");
+        socket.write_all(b"\x88\x82\0\0\0\0\x0f\xa0").await.unwrap();
+        let mut rest = Vec::new();
+        socket.read_to_end(&mut rest).await.unwrap();
+        assert_eq!(rest, b"\x88\x02\x0f\xa0");
+    }
+    let again = Request::builder().uri("http://w.localhost/last").body(String::new()).unwrap();
+    assert_eq!(client.send_request(again).await.unwrap().status(), StatusCode::OK);
+}
