@@ -151,8 +151,9 @@ class BodySource implements Source {
         this.#body.onReady(this.#ready);
         return PENDING;
       }
-      if (chunk !== null && chunk.length > 0) {
-        controller.enqueueOwned(TypedArrayPrototypeGetBuffer(chunk), 0, TypedArrayPrototypeGetByteLength(chunk));
+      const length = chunk === null ? 0 : TypedArrayPrototypeGetByteLength(chunk);
+      if (length > 0) {
+        controller.enqueueOwned(TypedArrayPrototypeGetBuffer(chunk), 0, length);
         return undefined;
       }
       controller.close();

@@ -11,9 +11,7 @@ import { Deferred, type Outcome } from "./promises.ts";
 import type { Readable, ReadRequest } from "./readable.ts";
 import { acquireReader, type DefaultReader } from "./readers.ts";
 
-const AsyncIteratorPrototype = ObjectGetPrototypeOf(
-  ObjectGetPrototypeOf((async function* () {})().constructor.prototype),
-) as object;
+const AsyncIteratorPrototype = ObjectGetPrototypeOf(ObjectGetPrototypeOf(async function* () {}).prototype) as object;
 
 /** One call of `next`. */
 class Step implements ReadRequest {

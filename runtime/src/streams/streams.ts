@@ -1,4 +1,10 @@
 /** The stream classes, and what the rest of the runtime does with streams. */
+import {
+  NativeUint8Array,
+  TypedArrayPrototypeGetBuffer,
+  TypedArrayPrototypeGetByteLength,
+  TypedArrayPrototypeGetByteOffset,
+} from "../internal/primordials.ts";
 import { ByteController } from "./byte-controller.ts";
 import { ReadableByteStreamController, ReadableStreamBYOBRequest } from "./byob-request.ts";
 import { ReadableStreamDefaultController } from "./default-controller.ts";
@@ -82,7 +88,8 @@ export function tee(stream: ReadableStream): [ReadableStream, ReadableStream] {
 /** A byte stream of one chunk, which nobody else holds. */
 export function streamOf(bytes: Uint8Array<ArrayBuffer>): ReadableStream {
   const controller = new ByteController(new Readable(), SILENT, 0, undefined);
-  if (bytes.length > 0) controller.enqueueOwned(bytes.buffer, bytes.byteOffset, bytes.length);
+  const length = TypedArrayPrototypeGetByteLength(bytes);
+  if (length > 0) controller.enqueueOwned(TypedArrayPrototypeGetBuffer(bytes), TypedArrayPrototypeGetByteOffset(bytes), length);
   controller.close();
   controller.start(undefined);
   return shown(controller.stream);
@@ -90,7 +97,7 @@ export function streamOf(bytes: Uint8Array<ArrayBuffer>): ReadableStream {
 
 /** A stream that was read to its end. */
 export function usedStream(): ReadableStream {
-  const stream = streamOf(new Uint8Array(0));
+  const stream = streamOf(new NativeUint8Array(0));
   acquireReader(readableOf(stream));
   readableOf(stream).disturbed = true;
   return stream;

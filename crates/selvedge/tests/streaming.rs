@@ -1,0 +1,294 @@
+//! Bodies as streams, end to end: through the worker, past it, against the stream, and cut off.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::Duration;
+
+use common::{Answer, Selvedge, eventually};
+
+/// Large against every window and buffer on the way.
+const LARGE: usize = 10 << 20;
+
+const WORKER: &str = r#"
+const js = () => new TransformStream({ transform(chunk, controller) { controller.enqueue(chunk); } });
+let note = "";
+export default {
+  async fetch(request, env, ctx) {
+    const { pathname, searchParams } = new URL(request.url);
+    const to = searchParams.get("to");
+    switch (pathname) {
+      case "/through": return new Response(request.body.pipeThrough(js()).pipeThrough(js()));
+      case "/past": return new Response(request.body);
+      case "/identity":
+        return new Response(request.body.pipeThrough(new IdentityTransformStream()).pipeThrough(new TransformStream()));
+      case "/prefix": {
+        const reader = request.body.getReader();
+        const { value } = await reader.read();
+        reader.releaseLock();
+        const { readable, writable } = new TransformStream();
+        const writer = writable.getWriter();
+        ctx.waitUntil((async () => {
+          await writer.write(value);
+          writer.releaseLock();
+          await request.body.pipeTo(writable);
+        })());
+        return new Response(readable);
+      }
+      case "/count": {
+        let bytes = 0;
+        for await (const chunk of request.body) bytes += chunk.length;
+        return new Response(String(bytes));
+      }
+      case "/small": {
+        let left = 100_000;
+        return new Response(new ReadableStream({ pull(c) { c.enqueue(new Uint8Array(10).fill(97)); if (--left === 0) c.close(); } }));
+      }
+      case "/endless": {
+        note = "running";
+        let sent = 0;
+        return new Response(new ReadableStream({
+          type: "bytes",
+          pull(c) { sent += 65536; c.enqueue(new Uint8Array(65536)); },
+          cancel() { note = "canceled after " + sent; },
+        }));
+      }
+      case "/forward": return fetch(to, { method: "POST", body: request.body, duplex: "half" });
+      case "/download": return fetch(to);
+      case "/watched": {
+        const response = await fetch(to);
+        const { readable, writable } = new TransformStream();
+        note = "piping";
+        ctx.waitUntil(response.body.pipeTo(writable).then(() => { note = "piped"; }, (error) => { note = "failed: " + error.message; }));
+        return new Response(readable);
+      }
+      case "/breaks": return new Response(new ReadableStream({ pull(c) { c.enqueue(new Uint8Array(10)); c.error(new Error("broken source")); } }));
+      case "/note": return new Response(note);
+      default: return new Response("?", { status: 404 });
+    }
+  },
+};
+"#;
+
+fn text(length: usize) -> String {
+    (0..length).map(|at| char::from(b'a' + (at / 7 % 26) as u8)).collect()
+}
+
+fn started() -> Selvedge {
+    let selvedge = Selvedge::start();
+    selvedge.deploy("w", WORKER);
+    selvedge
+}
+
+/// Sends a body while the answer is read: neither side could hold all of it.
+fn exchange(selvedge: &Selvedge, path: &str, body: &str) -> Answer {
+    let mut stream = TcpStream::connect(selvedge.http).unwrap();
+    let mut sender = stream.try_clone().unwrap();
+    let length = body.len();
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: w.localhost\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+    )
+    .unwrap();
+    let body = body.to_owned();
+    let sending = std::thread::spawn(move || sender.write_all(body.as_bytes()));
+    let answer = Answer::read(stream);
+    sending.join().unwrap().unwrap();
+    answer
+}
+
+#[test]
+fn large_bodies_arrive_whole_whatever_way_they_take() {
+    let selvedge = started();
+    let body = text(LARGE);
+    for path in ["/through", "/past", "/identity", "/prefix"] {
+        let answer = exchange(&selvedge, path, &body);
+        assert_eq!((answer.status, answer.body.len()), (200, LARGE), "{path}");
+        assert!(answer.body == body, "{path} changed the body");
+    }
+    assert_eq!(exchange(&selvedge, "/count", &body).body, LARGE.to_string());
+    for path in ["/through", "/past", "/identity"] {
+        assert_eq!(selvedge.post("w", path, "x").body, "x", "{path}");
+    }
+    let small = selvedge.get("w", "/small").body;
+    assert_eq!((small.len(), small.trim_matches('a')), (1_000_000, ""));
+}
+
+/// Sends the head of a request whose body never ends, and as much of that as is taken.
+fn pour(selvedge: &Selvedge, path: &str) -> (TcpStream, usize) {
+    let mut stream = TcpStream::connect(selvedge.http).unwrap();
+    write!(stream, "POST {path} HTTP/1.1\r\nhost: w.localhost\r\ncontent-length: {}\r\n\r\n", 100 << 20)
+        .unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let chunk = [b'x'; 65536];
+    let (mut sent, mut idle) = (0, 0);
+    // Full once nothing has been taken for a while.
+    while idle < 100 && sent < 100 << 20 {
+        match stream.write(&chunk) {
+            Ok(count) => (sent, idle) = (sent + count, 0),
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                idle += 1;
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Err(error) => panic!("{path}: {error}"),
+        }
+    }
+    stream.set_nonblocking(false).unwrap();
+    (stream, sent)
+}
+
+#[test]
+fn a_client_that_does_not_read_stops_its_own_upload() {
+    let selvedge = started();
+    for path in ["/through", "/past", "/identity"] {
+        let (stream, sent) = pour(&selvedge, path);
+        // Windows and socket buffers on the way, some megabytes at most, and not the body.
+        assert!(sent > 65536 && sent < 40 << 20, "{path} took {sent} bytes");
+        drop(stream);
+    }
+    assert_eq!(selvedge.post("w", "/past", "still there").body, "still there");
+}
+
+#[test]
+fn a_client_that_goes_away_cancels_the_source() {
+    let selvedge = started();
+    let stream = selvedge.begin("w", "/endless");
+    let mut reader = BufReader::new(stream);
+    reader.read_exact(&mut [0; 100_000]).unwrap();
+    assert_eq!(selvedge.get("w", "/note").body, "running");
+    drop(reader);
+    let note = eventually("the source is cancelled", || {
+        Some(selvedge.get("w", "/note").body).filter(|note| note.starts_with("canceled"))
+    });
+    let sent: usize = note.trim_start_matches("canceled after ").parse().unwrap();
+    assert!(sent < 64 << 20, "an endless source made {sent} bytes for nobody");
+}
+
+#[test]
+fn a_source_that_breaks_cuts_the_answer_off() {
+    let selvedge = started();
+    assert!(Answer::try_read(selvedge.begin("w", "/breaks")).is_err());
+    assert_eq!(selvedge.post("w", "/past", "on").body, "on");
+}
+
+/// A worker that may reach an origin, at a URL.
+fn with_origin() -> (Selvedge, TcpListener, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let selvedge = Selvedge::configured(&format!("[engine]\negress_allow = [\"{address}\"]\n"));
+    selvedge.deploy("w", WORKER);
+    (selvedge, listener, format!("http://{address}/"))
+}
+
+/// Takes one connection, which `serve` handles after the request's head was read.
+fn serve_one(listener: &TcpListener, serve: impl FnOnce(BufReader<TcpStream>) + Send + 'static) {
+    let listener = listener.try_clone().unwrap();
+    std::thread::spawn(move || {
+        let mut reader = BufReader::new(listener.accept().unwrap().0);
+        let mut line = String::new();
+        while reader.read_line(&mut line).unwrap() > 2 {
+            line.clear();
+        }
+        serve(reader);
+    });
+}
+
+#[test]
+fn bodies_pass_between_client_and_origin_in_both_directions() {
+    let (selvedge, listener, to) = with_origin();
+    let body = text(LARGE);
+    serve_one(&listener, |mut reader| {
+        // The request's body, in chunks, counted.
+        let mut total = 0;
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).unwrap();
+            let size = usize::from_str_radix(line.trim(), 16).unwrap();
+            reader.read_exact(&mut vec![0; size + 2]).unwrap();
+            total += size;
+            if size == 0 {
+                break;
+            }
+        }
+        let answer = total.to_string();
+        write!(
+            reader.get_mut(),
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
+            answer.len()
+        )
+        .unwrap();
+    });
+    let answer = exchange(&selvedge, &format!("/forward?to={to}"), &body);
+    assert_eq!((answer.status, answer.body), (200, LARGE.to_string()));
+
+    for path in ["/download", "/watched"] {
+        let sent = body.clone();
+        serve_one(&listener, move |mut reader| {
+            write!(
+                reader.get_mut(),
+                "HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{sent}",
+                sent.len()
+            )
+            .unwrap();
+        });
+        let answer = selvedge.get("w", &format!("{path}?to={to}"));
+        assert!(answer.status == 200 && answer.body == body, "{path}: {} bytes", answer.body.len());
+    }
+    eventually("the pipe is told", || (selvedge.get("w", "/note").body == "piped").then_some(()));
+}
+
+#[test]
+fn an_origin_that_breaks_off_fails_what_the_host_moves() {
+    let (selvedge, listener, to) = with_origin();
+    serve_one(&listener, |mut reader| {
+        write!(reader.get_mut(), "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n{}", text(100_000))
+            .unwrap();
+    });
+    assert!(Answer::try_read(selvedge.begin("w", &format!("/watched?to={to}"))).is_err());
+    eventually("the pipe fails", || selvedge.get("w", "/note").body.starts_with("failed").then_some(()));
+}
+
+#[test]
+fn a_client_that_goes_away_ends_what_the_host_moves() {
+    let (selvedge, listener, to) = with_origin();
+    let (tell, told) = std::sync::mpsc::channel();
+    serve_one(&listener, move |mut reader| {
+        write!(reader.get_mut(), "HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n").unwrap();
+        while reader.get_mut().write_all(&[0; 65536]).is_ok() {}
+        tell.send(()).unwrap();
+    });
+    let mut stream = selvedge.begin("w", &format!("/watched?to={to}"));
+    stream.read_exact(&mut [0; 100_000]).unwrap();
+    drop(stream);
+    // The origin's connection is closed, too, long before it has sent everything.
+    told.recv_timeout(Duration::from_secs(60)).unwrap();
+    eventually("the pipe fails", || selvedge.get("w", "/note").body.starts_with("failed").then_some(()));
+}
+
+#[test]
+fn hostile_streams_harm_their_worker_only() {
+    let selvedge = started();
+    let hostile = r#"
+      for (const prototype of [Promise.prototype, ReadableStream.prototype, Array.prototype, Uint8Array.prototype.__proto__]) {
+        for (const key of Reflect.ownKeys(prototype)) {
+          if (key === "constructor" || key === "pipeThrough" || typeof key === "symbol") continue;
+          try { Object.defineProperty(prototype, key, { get() { throw new Error("spoilt"); } }); } catch {}
+        }
+      }
+      Object.prototype.then = undefined;
+      export default {
+        fetch(request) {
+          const { pathname } = new URL(request.url);
+          if (pathname === "/queue") return new Response(new ReadableStream({ start(c) { for (;;) c.enqueue(new Uint8Array(1 << 20)); } }));
+          if (pathname === "/spin") return new Response(new ReadableStream({ pull(c) { c.enqueue(new Uint8Array(0)); } }));
+          return new Response(request.body.pipeThrough(new TransformStream({ transform(chunk, c) { c.enqueue(chunk); } })));
+        },
+      };"#;
+    selvedge.deploy("hostile", hostile);
+    assert_eq!(selvedge.post("hostile", "/", "round").body, "round");
+    assert_eq!(selvedge.get("hostile", "/queue").status, 503);
+    // Chunks without bytes for ever: the head is out, and the CPU limit cuts the rest off.
+    assert!(Answer::try_read(selvedge.begin("hostile", "/spin")).is_err());
+    assert_eq!(selvedge.post("w", "/through", "neighbour").body, "neighbour");
+}
