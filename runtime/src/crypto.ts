@@ -18,7 +18,7 @@ for (let i = 0; i < 256; i++) HEX[i] = (i + 256).toString(16).slice(1);
 export class Crypto {
   #brand: undefined;
 
-  constructor(token?: unknown) {
+  constructor(token: unknown = undefined) {
     illegalConstructor(token);
   }
 

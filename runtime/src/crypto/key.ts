@@ -79,7 +79,7 @@ export class CryptoKey {
       typeof key === "object" && key !== null && #inner in key ? (key as CryptoKey).#inner : undefined;
   }
 
-  constructor(token?: unknown, inner?: Inner) {
+  constructor(token: unknown = undefined, inner?: Inner) {
     illegalConstructor(token);
     this.#inner = inner!;
   }

@@ -66,7 +66,7 @@ function normalizeWrap(algorithm: Identifier): Parameters {
 export class SubtleCrypto {
   #brand: undefined;
 
-  constructor(token?: unknown) {
+  constructor(token: unknown = undefined) {
     illegalConstructor(token);
   }
 
