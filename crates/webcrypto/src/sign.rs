@@ -66,9 +66,42 @@ pub fn verify(key: &Key, scheme: Scheme, signature: &[u8], data: &[u8]) -> Resul
             }
             pkey.verify(hash, padding, &ec::signature_to_der(signature)?, data)
         }
+        (Scheme::Ed25519, _) => {
+            let nonce = signature.get(..32).unwrap_or_default();
+            if is_small_order(&pkey.raw_public()?) || is_small_order(nonce) {
+                return Ok(false);
+            }
+            pkey.verify(hash, padding, signature, data)
+        }
         _ => pkey.verify(hash, padding, signature, data),
     }
 }
+
+/// Whether the encoded point is one of the few whose multiples are as few, with which a signature can be made that fits
+/// many messages. The standard refuses them, which RFC 8032 does not. All encodings are looked at, those of numbers beyond
+/// the field's prime included.
+fn is_small_order(point: &[u8]) -> bool {
+    let Ok(mut point) = <[u8; 32]>::try_from(point) else { return false };
+    // The sign of x does not matter.
+    point[31] &= 0x7f;
+    // y = 0 and y = 1, and the same plus the prime 2²⁵⁵ − 19, and y = −1.
+    let low = |first: u8| point[0] == first && point[1..].iter().all(|byte| *byte == 0);
+    let high =
+        |first: u8| point[0] == first && point[1..31].iter().all(|byte| *byte == 0xff) && point[31] == 0x7f;
+    low(0) || low(1) || high(0xec) || high(0xed) || high(0xee) || ORDER_8.contains(&point)
+}
+
+/// y of the points of order 8.
+const ORDER_8: [[u8; 32]; 2] = [
+    [
+        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5,
+        0xdf, 0xac, 0x05, 0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
+    ],
+    [
+        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a,
+        0x20, 0x53, 0xfa, 0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
+    ],
+];
 
 #[cfg(test)]
 mod tests {
@@ -129,6 +162,32 @@ mod tests {
         assert_eq!(sign(&key, Scheme::Ed25519, &[0x72]).unwrap(), expected);
         let public = format::import(Kind::Ed25519, Format::Raw, &public).unwrap();
         assert!(verify(&public, Scheme::Ed25519, &expected, &[0x72]).unwrap());
+    }
+
+    #[test]
+    fn ed25519_refuses_points_of_small_order() {
+        let mut one = [0; 32];
+        one[0] = 1;
+        for y in [one, ORDER_8[0], ORDER_8[1]] {
+            for sign in [0, 0x80] {
+                let mut point = y;
+                point[31] |= sign;
+                // The identity has one sign only.
+                let Ok(key) = format::import(Kind::Ed25519, Format::Raw, &point) else { continue };
+                let mut signature = point.to_vec();
+                signature.extend([0; 32]);
+                // Of eight messages, one fits on average: the library takes it, the standard does not.
+                let fits = |message: &u8| {
+                    let pkey = key.pkey(|_| true).unwrap();
+                    pkey.verify(None, Padding::Pkcs1, &signature, &[*message]).unwrap()
+                };
+                let message = (0..=255).find(fits);
+                assert!(message.is_some() || y == one, "{point:02x?} is not of small order");
+                if let Some(message) = message {
+                    assert!(!verify(&key, Scheme::Ed25519, &signature, &[message]).unwrap());
+                }
+            }
+        }
     }
 
     #[test]
