@@ -92,7 +92,7 @@ impl ScryptCost {
         self.block_size.saturating_mul(128).saturating_mul(blocks)
     }
 
-    /// Blocks of 128 bytes that are mixed, which is what its time goes by: some 250 ns each; saturating.
+    /// Blocks of 128 bytes that are mixed, which is what its time goes by: some 120 ns each; saturating.
     pub fn work(self) -> u64 {
         self.cost.saturating_mul(self.block_size).saturating_mul(self.parallel).saturating_mul(2)
     }
