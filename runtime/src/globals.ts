@@ -31,9 +31,9 @@ import { installCrypto } from "./crypto.ts";
 import { installNavigator } from "./navigator.ts";
 import { structuredClone } from "./structured-clone.ts";
 import { builtin } from "./worker/builtins.ts";
-import { aborted, dispatchFetch, dispatchScheduled } from "./worker/dispatch.ts";
+import { aborted, dispatchFetch, dispatchScheduled, invoke } from "./worker/dispatch.ts";
 import { ExecutionContext, ScheduledController } from "./worker/context.ts";
-import { init } from "./worker/init.ts";
+import { init, startEnvironment } from "./worker/init.ts";
 import { socketClosed, socketMessage, socketWritable } from "./worker/sockets.ts";
 import { rejectionHandled, unhandledRejection } from "./worker/rejections.ts";
 import type { Entry } from "./ops.d.ts";
@@ -125,13 +125,17 @@ export function installGlobals(): void {
 /** Leaves the entry points where the host takes them from. */
 export function deliverEntry(): void {
   const entry: Entry = {
-    start: installTemporal,
+    start: (env) => {
+      installTemporal();
+      startEnvironment(env);
+    },
     init: (namespace, env, workerName) => {
       installTemporal();
       return init(namespace, env, workerName);
     },
     builtin,
     fetch: dispatchFetch,
+    invoke,
     scheduled: dispatchScheduled,
     timer: timerDue,
     readable,

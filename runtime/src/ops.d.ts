@@ -124,6 +124,18 @@ export interface Ops {
    * or nothing is being handled.
    */
   fetchStart(method: string, url: string, head: Head, hasBody: boolean): Key;
+  /**
+   * As `fetchStart`, to what the name in `env` stands for; `#` and the name of an export for the worker itself, with
+   * `props` as JSON. With an empty method, a session of remote calls: its messages are the bodies of both directions.
+   */
+  bindingCall(binding: string, props: string, method: string, url: string, head: Head, hasBody: boolean): Key;
+  /**
+   * A message of a session: the value as V8 serialises it, with its length in four bytes (little-endian) before it.
+   * Throws an `Error` named "DataCloneError" for functions and objects of classes.
+   */
+  rpcEncode(value: unknown): Uint8Array<ArrayBuffer>;
+  /** The value of a message without its length. Throws when it is none. */
+  rpcDecode(bytes: Uint8Array): unknown;
   /** Breaks a subrequest off, in both directions. */
   fetchCancel(key: Key): void;
 
@@ -373,7 +385,7 @@ export interface Entry {
    * replaced by `now`). To be called once per context, before the worker's modules are evaluated; `init` makes up
    * for it, but then the modules' top level has seen the true clock.
    */
-  start(): void;
+  start(env?: string): void;
   /**
    * Takes over the user's main module. `env` is a JSON array of `{name, type, text}` with `type` one of
    * "plain_text", "secret_text" and "json". Returns the names of the handlers, comma-joined. Throws an `Error`
@@ -387,6 +399,11 @@ export interface Entry {
   builtin(specifier: string): object | undefined;
   /** An HTTP request arrived. */
   fetch(key: Key, method: string, url: string, head: Head, hasBody: boolean): void;
+  /**
+   * Another worker calls the export `entrypoint` (empty: the default export) with `props` as JSON (empty: none). With an
+   * empty method it opens a session of remote calls, to be answered with 200 and messages; see `bindingCall`.
+   */
+  invoke(key: Key, method: string, url: string, head: Head, hasBody: boolean, entrypoint: string, props: string): void;
   /** A schedule is due; `time` in Unix milliseconds. */
   scheduled(key: Key, cron: string, time: number): void;
   /** A timer is due. */

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use selvedge_model::assets::Assets;
-use selvedge_model::{Binding, BindingValue, Egress, Isolation, Limits, RoutePattern};
+use selvedge_model::{Binding, BindingValue, Egress, Isolation, Limits, RoutePattern, ScriptName};
 use selvedge_store::version::BINDINGS_MAX;
 use serde::{Deserialize, Deserializer};
 
@@ -14,6 +14,8 @@ use crate::json;
 const TEXT_BYTES_MAX: usize = 128 << 10;
 /// Longest name of a binding, bytes.
 const NAME_BYTES_MAX: usize = 128;
+/// Longest props of a service binding as JSON, bytes.
+const PROPS_BYTES_MAX: usize = 64 << 10;
 /// Longest message, bytes.
 const MESSAGE_BYTES_MAX: usize = 1024;
 /// Compatibility flags of one version, and the longest one, bytes.
@@ -54,7 +56,69 @@ struct BindingSpec {
     name: String,
     #[serde(rename = "type")]
     kind: BindingKind,
-    text: Sensitive,
+    #[serde(default)]
+    text: Option<Sensitive>,
+    #[serde(default)]
+    service: Option<ScriptName>,
+    #[serde(default)]
+    entrypoint: Option<String>,
+    #[serde(default)]
+    props: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+impl BindingSpec {
+    /// Whether it has what its kind needs, and nothing else.
+    fn check(&self) -> Result<(), ApiError> {
+        check_name(&self.name)?;
+        let name = &self.name;
+        if self.kind != BindingKind::Service {
+            if self.service.is_some() || self.entrypoint.is_some() || self.props.is_some() {
+                return Err(invalid(format!("bindings: {name:?} is no service binding")));
+            }
+            let text = self.text.as_ref();
+            let text = text.ok_or_else(|| invalid(format!("bindings: {name:?} has no `text`")))?;
+            check_text(name, text)?;
+            if self.kind == BindingKind::Json
+                && serde_json::from_str::<serde::de::IgnoredAny>(&text.0).is_err()
+            {
+                return Err(invalid(format!("bindings: the text of {name:?} is not JSON")));
+            }
+            return Ok(());
+        }
+        if self.text.is_some() || self.service.is_none() {
+            return Err(invalid(format!(
+                "bindings: {name:?} must have `service`, the name of a worker, and no `text`"
+            )));
+        }
+        if let Some(entrypoint) = &self.entrypoint {
+            check_name(entrypoint)?;
+        }
+        if self.props.as_ref().is_some_and(|props| json_text(props).len() > PROPS_BYTES_MAX) {
+            return Err(ApiError::too_large(format!(
+                "the props of {name:?} are larger than {PROPS_BYTES_MAX} bytes"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Its value, once it is checked.
+    fn value(self) -> BindingValue {
+        let text = self.text.map(|text| text.0).unwrap_or_default();
+        match (self.kind, self.service) {
+            (BindingKind::Json, _) => BindingValue::Json { text },
+            (BindingKind::SecretText, _) => BindingValue::SecretText { text },
+            (BindingKind::Service, Some(service)) => BindingValue::Service {
+                service,
+                entrypoint: self.entrypoint.filter(|name| name != "default"),
+                props: self.props.as_ref().map(json_text),
+            },
+            (BindingKind::PlainText | BindingKind::Service, _) => BindingValue::PlainText { text },
+        }
+    }
+}
+
+fn json_text(props: &serde_json::Map<String, serde_json::Value>) -> String {
+    serde_json::to_string(props).expect("a map of JSON is JSON")
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -63,6 +127,7 @@ enum BindingKind {
     PlainText,
     Json,
     SecretText,
+    Service,
 }
 
 impl BindingKind {
@@ -71,6 +136,7 @@ impl BindingKind {
             BindingValue::PlainText { .. } => Self::PlainText,
             BindingValue::Json { .. } => Self::Json,
             BindingValue::SecretText { .. } => Self::SecretText,
+            BindingValue::Service { .. } => Self::Service,
         }
     }
 }
@@ -98,15 +164,7 @@ impl Metadata {
     /// Reads and checks the part.
     pub(crate) fn parse(bytes: &[u8], limits_max: &Limits) -> Result<Self, ApiError> {
         let metadata: Self = json::object(bytes).map_err(invalid)?;
-        for spec in &metadata.bindings {
-            check_name(&spec.name)?;
-            check_text(&spec.name, &spec.text)?;
-            if spec.kind == BindingKind::Json
-                && serde_json::from_str::<serde::de::IgnoredAny>(&spec.text.0).is_err()
-            {
-                return Err(invalid(format!("bindings: the text of {:?} is not JSON", spec.name)));
-            }
-        }
+        metadata.bindings.iter().try_for_each(BindingSpec::check)?;
         check_compatibility(&metadata.compatibility_date, &metadata.compatibility_flags)?;
         check_limits(&metadata.limits, limits_max)?;
         check_egress(&metadata.egress)?;
@@ -119,12 +177,9 @@ impl Metadata {
     /// given anew. Sorted by name.
     pub(crate) fn merge_bindings(&mut self, base: Vec<Binding>) -> Result<Vec<Binding>, ApiError> {
         let mut bindings: Vec<Binding> = Vec::new();
-        for BindingSpec { name, kind, text } in self.bindings.drain(..) {
-            let value = match (kind, text.0) {
-                (BindingKind::PlainText, text) => BindingValue::PlainText { text },
-                (BindingKind::Json, text) => BindingValue::Json { text },
-                (BindingKind::SecretText, text) => BindingValue::SecretText { text },
-            };
+        for spec in self.bindings.drain(..) {
+            let name = spec.name.clone();
+            let value = spec.value();
             if bindings.iter().any(|binding| binding.name == name) {
                 return Err(invalid(format!("bindings: {name:?} appears twice")));
             }

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use selvedge_engine::ValidateError;
-use selvedge_model::{AccountId, Diagnostic, Digest, ScriptName, VersionId, Worker};
+use selvedge_model::{AccountId, BindingValue, Diagnostic, Digest, ScriptName, VersionId, Worker};
 use selvedge_store::{Artifacts, NewVersion, VersionRecord, new_version_id};
 use serde::Serialize;
 use tokio::task::spawn_blocking;
@@ -87,6 +87,7 @@ pub(crate) async fn add(
         compatibility_flags: metadata.compatibility_flags,
         assets,
     });
+    services_exist(control, &worker).await?;
     let validated = match control.sandbox().validate(worker.clone(), artifact.clone()).await {
         Ok(validated) => validated,
         Err(ValidateError::Refused(diagnostic)) => return Err(refused(*diagnostic, artifact).await),
@@ -118,6 +119,34 @@ pub(crate) async fn add(
         created,
         startup_ms: validated.startup_ms,
     })
+}
+
+/// Refuses bindings to workers that the account does not have.
+async fn services_exist(control: &Control, worker: &Arc<Worker>) -> Result<(), ApiError> {
+    let bound = worker.bindings.iter().filter_map(|binding| match &binding.value {
+        BindingValue::Service { service, .. } if *service != worker.script => {
+            Some((binding.name.clone(), service.clone()))
+        }
+        _ => None,
+    });
+    let bound: Vec<_> = bound.collect();
+    let account = worker.account.clone();
+    for (name, service) in bound {
+        let (account, script) = (account.clone(), service.clone());
+        match control.read(move |records| records.store.base_worker(&account, &script)).await? {
+            Some(_) => {}
+            None => {
+                return Err(ApiError::bad(
+                    "no_such_service",
+                    format!(
+                        "the binding {name:?} leads to the worker {:?}, which this account does not have; deploy it first",
+                        service.as_str()
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The refusal, told in terms of the original source where a source map was uploaded.

@@ -18,6 +18,8 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::UnixStream;
 
 use crate::host::Host;
+use crate::LocalEngine;
+use crate::local::WeakEngine;
 use crate::shared::Shared;
 use crate::stream::{Broken, Stream};
 
@@ -34,6 +36,8 @@ pub struct Connection {
     /// Connections to the outside of this edge thread.
     pub egress: Rc<crate::egress::Pool>,
     shared: Arc<Shared>,
+    /// What this connection belongs to.
+    engine: WeakEngine,
     out: RefCell<Vec<u8>>,
     streams: RefCell<IdMap<Rc<Stream>>>,
     next_stream: Cell<u32>,
@@ -52,12 +56,14 @@ impl Connection {
         thread: usize,
         shared: Arc<Shared>,
         egress: Rc<crate::egress::Pool>,
+        engine: WeakEngine,
     ) -> io::Result<Rc<Self>> {
         let socket = UnixStream::from_std(host.connect(thread)?)?;
         let connection = Rc::new(Self {
             host,
             egress,
             shared,
+            engine,
             out: RefCell::default(),
             streams: RefCell::default(),
             next_stream: Cell::new(1),
@@ -150,6 +156,9 @@ impl Connection {
                     if frame.stream.is_multiple_of(2) && self.host_calls.get() < HOST_CALLS_MAX =>
                 {
                     crate::websocket::outgoing::begin(self, &self.shared, frame.stream, &request);
+                }
+                Call::Bound(bound) if frame.stream.is_multiple_of(2) => {
+                    crate::binding::begin(self, &self.shared, frame.stream, &bound, frame.fin());
                 }
                 _ => return Err(WireError::Payload("call of a host")),
             },
@@ -304,6 +313,11 @@ pub fn remember(slot: &mut Option<Waker>, cx: &Context<'_>) {
 }
 
 impl Connection {
+    /// This thread's engine, while it is there.
+    pub fn engine(&self) -> Option<LocalEngine> {
+        self.engine.upgrade()
+    }
+
     /// The engine's end of a stream that the host opened.
     pub fn accept(self: &Rc<Self>, id: u32, instance: u32, fin: bool) -> Rc<Stream> {
         let stream = Rc::new(Stream::new(self, id, instance, ""));

@@ -98,6 +98,7 @@ impl Engine {
             draining: AtomicBool::new(false),
             host_build,
             socket_bytes: Default::default(),
+            deployed: Mutex::default(),
         });
         metrics::register(metrics, shared.clone());
         let (report, started) = std::sync::mpsc::channel();
@@ -197,6 +198,7 @@ impl EngineHandle {
 
     /// Takes note of what is deployed: versions that are gone finish their requests and are unloaded.
     pub fn apply(&self, snapshot: &Arc<Snapshot>) {
+        *self.shared.deployed.lock().unwrap_or_else(PoisonError::into_inner) = snapshot.clone();
         let _ = self.shared.orders.send(Order::Deployed(snapshot.clone()));
     }
 

@@ -2,9 +2,11 @@
 //!
 //! A request's way: [`LocalEngine::fetch`] finds an instance in the [`pool`], or has one loaded ([`load`]), and
 //! opens a stream on the [`connection`] to the host thread where it lives. Beside that, the [`supervisor`]
-//! starts, watches and ends [`host`] processes on a thread of its own. [`egress`] serves what workers fetch.
+//! starts, watches and ends [`host`] processes on a thread of its own. [`egress`] serves what workers fetch,
+//! [`binding`] what they ask of names in their `env`.
 
 mod assets;
+mod binding;
 pub mod config;
 mod connection;
 mod egress;
@@ -15,6 +17,7 @@ mod load;
 pub mod local;
 mod metrics;
 mod pool;
+mod service;
 mod shared;
 pub mod status;
 mod stream;

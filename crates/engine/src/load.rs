@@ -158,7 +158,7 @@ async fn attempt(
     Ok((
         instance,
         Validated {
-            handlers: answer.handlers.split(',').map(str::to_owned).collect(),
+            handlers: answer.handlers.split(',').filter(|name| !name.is_empty()).map(str::to_owned).collect(),
             startup_ms: answer.startup_us as f64 / 1000.0,
         },
     ))
@@ -236,6 +236,7 @@ fn keep_code_cache(engine: &LocalEngine, worker: &Worker, compiled: Vec<u8>) {
 
 /// `env` as the runtime reads it.
 fn env_json(worker: &Worker) -> String {
+    let nothing = String::new();
     let bindings: Vec<_> = worker
         .bindings
         .iter()
@@ -244,6 +245,8 @@ fn env_json(worker: &Worker) -> String {
                 BindingValue::PlainText { text } => ("plain_text", text),
                 BindingValue::Json { text } => ("json", text),
                 BindingValue::SecretText { text } => ("secret_text", text),
+                // Where it leads stays out here.
+                BindingValue::Service { .. } => ("service", &nothing),
             };
             serde_json::json!({ "name": binding.name, "type": kind, "text": text })
         })

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
@@ -31,7 +31,7 @@ const ATTEMPTS: u32 = 3;
 /// Requests in one isolate beyond which another is loaded for the same worker, on another thread.
 const SPREAD_AT: u32 = 128;
 /// The engine's own patience beyond the worker's wall time limit.
-const GRACE: Duration = Duration::from_secs(2);
+pub const GRACE: Duration = Duration::from_secs(2);
 /// Longest wait for a place in a busy worker's queue.
 const QUEUE_WAIT: Duration = Duration::from_secs(10);
 
@@ -53,6 +53,17 @@ pub struct RequestContext {
 #[derive(Clone, Debug)]
 pub struct LocalEngine(Rc<Inner>);
 
+/// The same without keeping it: connections belong to the engine.
+#[derive(Debug)]
+pub struct WeakEngine(Weak<Inner>);
+
+impl WeakEngine {
+    /// The engine, while it is there.
+    pub fn upgrade(&self) -> Option<LocalEngine> {
+        self.0.upgrade().map(LocalEngine)
+    }
+}
+
 #[derive(Debug)]
 struct Inner {
     shared: Arc<Shared>,
@@ -67,9 +78,11 @@ struct Inner {
 
 /// An instance and the connection to it.
 #[derive(Debug)]
-struct Route {
-    instance: Arc<Instance>,
-    connection: Rc<Connection>,
+pub struct Route {
+    /// The instance.
+    pub instance: Arc<Instance>,
+    /// The connection.
+    pub connection: Rc<Connection>,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +100,10 @@ impl LocalEngine {
             scratch: RefCell::default(),
             egress: Rc::default(),
         }))
+    }
+
+    fn downgrade(&self) -> WeakEngine {
+        WeakEngine(Rc::downgrade(&self.0))
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
@@ -141,19 +158,7 @@ impl LocalEngine {
                 Some(Err(broken)) => broken,
                 None => Broken::Reset(ResetCode::Timeout, String::new()),
             };
-            // A host that says so has taken the instance down; nobody is to wait for its own word on it.
-            if let Broken::Reset(code, _) = &broken
-                && matches!(
-                    code,
-                    ResetCode::CpuExceeded
-                        | ResetCode::MemoryExceeded
-                        | ResetCode::Bystander
-                        | ResetCode::UnknownInstance
-                )
-                && !route.instance.gone.load(Ordering::SeqCst)
-            {
-                load::unload(self, &route.instance);
-            }
+            self.broke(&route, &broken);
             let blameless = matches!(
                 &broken,
                 Broken::HostLost(None) | Broken::Reset(ResetCode::Bystander | ResetCode::UnknownInstance, _)
@@ -188,8 +193,24 @@ impl LocalEngine {
         }
     }
 
+    /// A host that says so has taken the instance down; nobody is to wait for its own word on it.
+    pub(crate) fn broke(&self, route: &Route, broken: &Broken) {
+        if let Broken::Reset(code, _) = broken
+            && matches!(
+                code,
+                ResetCode::CpuExceeded
+                    | ResetCode::MemoryExceeded
+                    | ResetCode::Bystander
+                    | ResetCode::UnknownInstance
+            )
+            && !route.instance.gone.load(Ordering::SeqCst)
+        {
+            load::unload(self, &route.instance);
+        }
+    }
+
     /// An instance with a place for one more request, and the connection to it.
-    async fn route(&self, worker: &Arc<Worker>) -> Result<(Rc<Route>, Claim), EngineError> {
+    pub(crate) async fn route(&self, worker: &Arc<Worker>) -> Result<(Rc<Route>, Claim), EngineError> {
         let known = self.0.used.borrow().get(&worker.version).cloned();
         if let Some(route) = known.filter(|route| !route.connection.closed())
             && let Place::Taken(claim) = route.instance.claim(worker.limits.concurrency.min(SPREAD_AT))
@@ -282,8 +303,9 @@ impl LocalEngine {
             return Ok(connection.clone());
         }
         connections.retain(|_, connection| !connection.closed());
-        let connection =
-            Connection::open(host.clone(), thread, self.0.shared.clone(), self.0.egress.clone())?;
+        let shared = self.0.shared.clone();
+        let egress = self.0.egress.clone();
+        let connection = Connection::open(host.clone(), thread, shared, egress, self.downgrade())?;
         connections.insert((host.id, thread), connection.clone());
         Ok(connection)
     }
@@ -426,7 +448,7 @@ pub(crate) struct Exchange {
     pub(crate) stream: Rc<Stream>,
     pub(crate) claim: Option<Claim>,
     pub(crate) shared: Arc<Shared>,
-    worker: Arc<Worker>,
+    pub(crate) worker: Arc<Worker>,
 }
 
 impl Exchange {

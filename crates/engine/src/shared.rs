@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use selvedge_model::{Digest, LogEvent, LogKind, LogLevel, Worker};
+use selvedge_model::{
+    AccountId, Digest, LogEvent, LogKind, LogLevel, ScriptDeployment, ScriptName, Snapshot, Worker,
+};
 use selvedge_store::Artifacts;
 use selvedge_telemetry::LogHub;
 use tokio::sync::{mpsc, oneshot};
@@ -72,9 +74,17 @@ pub struct Shared {
     pub socket_bytes: AtomicUsize,
     /// Static files.
     pub files: crate::assets::Files,
+    /// What is deployed now: where service bindings lead.
+    pub deployed: Mutex<Arc<Snapshot>>,
 }
 
 impl Shared {
+    /// What of a script answers now.
+    pub fn deployment(&self, account: &AccountId, script: &ScriptName) -> Option<Arc<ScriptDeployment>> {
+        let deployed = self.deployed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        deployed.scripts.get(&(account.clone(), script.clone())).cloned()
+    }
+
     /// The worker that an instance of this host runs. A host is not believed about others' instances.
     pub fn worker_of(&self, instance: u32, host: &Arc<Host>) -> Option<Arc<Worker>> {
         let instance = self.pool.instance(instance)?;

@@ -162,6 +162,16 @@ impl Stream {
         state.ended && state.chunks.is_empty() && state.broken.is_none()
     }
 
+    /// Why it broke off, if it did; else whoever polls is woken when it does.
+    pub fn poll_broken(&self, cx: &Context<'_>) -> Poll<Broken> {
+        let mut state = self.state.borrow_mut();
+        if let Some(broken) = &state.broken {
+            return Poll::Ready(broken.clone());
+        }
+        remember(&mut state.reader, cx);
+        Poll::Pending
+    }
+
     /// Whether the host has finished all work on it.
     pub fn is_over(&self) -> bool {
         let state = self.state.borrow();

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use selvedge_wire::message::{self, Fetch, Head, Load, Log, ResetCode, Scheduled};
+use selvedge_wire::message::{self, Fetch, Head, Invoke, Load, Log, ResetCode, Scheduled};
 use selvedge_wire::socket::{self, BROKEN, MessageKind};
 use selvedge_wire::{Kind, frame};
 
@@ -134,6 +134,7 @@ impl State {
 struct Entry {
     start: v8::Global<v8::Function>,
     fetch: v8::Global<v8::Function>,
+    invoke: v8::Global<v8::Function>,
     scheduled: v8::Global<v8::Function>,
     init: v8::Global<v8::Function>,
     timer: v8::Global<v8::Function>,
@@ -175,6 +176,7 @@ pub struct Instance {
 /// An event for a worker's JavaScript.
 pub enum Event<'a> {
     Fetch { key: u32, fetch: &'a Fetch<'a>, has_body: bool },
+    Invoke { key: u32, invoke: &'a Invoke<'a>, has_body: bool },
     Scheduled { key: u32, scheduled: &'a Scheduled<'a> },
     Timer { token: u32, request: u32 },
     Readable(u32),
@@ -299,6 +301,19 @@ impl Instance {
                 ];
                 v8::Local::new(scope, &entry.fetch).call(scope, undefined, &arguments);
             }
+            Event::Invoke { key, invoke, has_body } => {
+                state.current.set(*key);
+                let arguments = [
+                    v8::Integer::new_from_unsigned(scope, *key).into(),
+                    latin1(scope, invoke.fetch.method),
+                    latin1(scope, invoke.fetch.url),
+                    latin1(scope, invoke.fetch.headers),
+                    v8::Boolean::new(scope, *has_body).into(),
+                    utf8(scope, invoke.entrypoint),
+                    utf8(scope, invoke.props),
+                ];
+                v8::Local::new(scope, &entry.invoke).call(scope, undefined, &arguments);
+            }
             Event::Scheduled { key, scheduled } => {
                 state.current.set(*key);
                 let arguments = [
@@ -346,6 +361,7 @@ impl Instance {
                     ResetCode::Timeout | ResetCode::TimedOut => "timed_out",
                     ResetCode::TlsFailed => "tls_failed",
                     ResetCode::BadResponse => "bad_response",
+                    ResetCode::Exception => "exception",
                     _ => "connection_lost",
                 };
                 let arguments = [
@@ -399,6 +415,7 @@ impl Instance {
         };
         let (env, code) = received.split_at(env_len.min(received.len()));
         let env = String::from_utf8_lossy(env).into_owned();
+        let bindings = env.clone();
         self.phase =
             Phase::Evaluating { wire_id, want_code_cache, env, deadline_ns: now_ns + 10_000_000_000 };
         let started = {
@@ -408,7 +425,8 @@ impl Instance {
             // What V8 adds when a context leaves the snapshot is taken in hand before the worker's code sees it.
             let start = v8::Local::new(scope, &self.entry.start);
             let undefined = v8::undefined(scope).into();
-            start.call(scope, undefined, &[]);
+            let bindings = utf8(scope, &bindings);
+            start.call(scope, undefined, &[bindings]);
             modules::start(scope, &self.state, code, artifact_len)
         };
         match started {
@@ -611,6 +629,7 @@ impl Entry {
         Self {
             start: take("start"),
             fetch: take("fetch"),
+            invoke: take("invoke"),
             scheduled: take("scheduled"),
             init: take("init"),
             timer: take("timer"),

@@ -1,6 +1,7 @@
 //! What JavaScript may ask of the host. Each op is a native function on the object that the runtime's
 //! JavaScript takes over while the snapshot is made; `runtime/src/ops.d.ts` is its other side.
 
+mod binding;
 mod body;
 mod clock;
 mod clone;
@@ -34,6 +35,9 @@ fn table() -> Vec<(&'static str, Callback)> {
         ("bodyCancel", body::cancel.map_fn_to()),
         ("bodyPipe", body::pipe.map_fn_to()),
         ("fetchStart", respond::fetch_start.map_fn_to()),
+        ("bindingCall", binding::call.map_fn_to()),
+        ("rpcEncode", binding::encode.map_fn_to()),
+        ("rpcDecode", binding::decode.map_fn_to()),
         ("fetchCancel", respond::fetch_cancel.map_fn_to()),
         ("timerStart", clock::timer_start.map_fn_to()),
         ("timerCancel", clock::timer_cancel.map_fn_to()),

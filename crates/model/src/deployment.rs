@@ -29,6 +29,17 @@ pub enum BindingValue {
         #[serde(default, skip_serializing)]
         text: String,
     },
+    /// Another worker of the account, or the worker itself.
+    Service {
+        /// Its name.
+        service: ScriptName,
+        /// Name of the export that answers; the default export when absent.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        entrypoint: Option<String>,
+        /// JSON text of an object for `ctx.props`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        props: Option<String>,
+    },
 }
 
 impl fmt::Debug for BindingValue {
@@ -37,6 +48,9 @@ impl fmt::Debug for BindingValue {
             Self::PlainText { text } => write!(f, "PlainText({text:?})"),
             Self::Json { text } => write!(f, "Json({text})"),
             Self::SecretText { .. } => write!(f, "SecretText(…)"),
+            Self::Service { service, entrypoint, .. } => {
+                write!(f, "Service({service}#{})", entrypoint.as_deref().unwrap_or("default"))
+            }
         }
     }
 }

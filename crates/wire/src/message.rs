@@ -81,11 +81,15 @@ pub enum Call<'a> {
     Fetch(Fetch<'a>),
     /// Run the `scheduled` handler.
     Scheduled(Scheduled<'a>),
+    /// Answer another worker, which calls by a service binding.
+    Invoke(Invoke<'a>),
     /// Host to engine: fetch something outside.
     Subrequest(Subrequest<'a>),
     /// Host to engine: ask a server outside for a WebSocket. Status 101 makes the stream a
     /// [`socket`](crate::socket); any other answer is that to a subrequest.
     WebSocket(Subrequest<'a>),
+    /// Host to engine: ask what a binding of the worker stands for.
+    Bound(Bound<'a>),
 }
 
 /// Load a worker as `instance`. Answered with `HEAD` 200 and a body of JSON and code cache, or `HEAD` 422 and a
@@ -129,6 +133,20 @@ pub struct Fetch<'a> {
     pub headers: &'a [u8],
 }
 
+/// One call of another worker: a request, or with an empty method a session of remote calls, whose messages are the
+/// bodies in both directions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Invoke<'a> {
+    /// Name of the export that answers; empty for the default export.
+    pub entrypoint: &'a str,
+    /// JSON for `ctx.props`; empty for none.
+    pub props: &'a str,
+    /// How many workers called one another on the way here.
+    pub depth: u8,
+    /// The request.
+    pub fetch: Fetch<'a>,
+}
+
 /// One run of a schedule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Scheduled<'a> {
@@ -155,6 +173,59 @@ pub struct Subrequest<'a> {
     pub headers: &'a [u8],
 }
 
+/// One request of a worker to what a name in its `env` stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bound<'a> {
+    /// The name; `#` and the name of an export for the worker itself.
+    pub binding: &'a str,
+    /// JSON for `ctx.props` of the worker itself; empty where a binding is named.
+    pub props: &'a str,
+    /// As in [`Invoke`], of the request on whose behalf this one is made.
+    pub depth: u8,
+    /// The request; with an empty method, a session of remote calls.
+    pub request: Subrequest<'a>,
+}
+
+impl<'a> Fetch<'a> {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.instance.to_le_bytes());
+        out.extend_from_slice(&self.wall_ms.to_le_bytes());
+        out.push(u8::from(self.socket));
+        put_text(out, self.method);
+        put_text(out, self.url);
+        out.extend_from_slice(self.headers);
+    }
+
+    fn take(mut reader: Reader<'a>) -> Result<Self, WireError> {
+        Ok(Self {
+            instance: reader.u32()?,
+            wall_ms: reader.u32()?,
+            socket: reader.u8()? != 0,
+            method: reader.text()?,
+            url: reader.text()?,
+            headers: reader.rest,
+        })
+    }
+}
+
+impl<'a> Subrequest<'a> {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.instance.to_le_bytes());
+        put_text(out, self.method);
+        put_text(out, self.url);
+        out.extend_from_slice(self.headers);
+    }
+
+    fn take(mut reader: Reader<'a>) -> Result<Self, WireError> {
+        Ok(Self {
+            instance: reader.u32()?,
+            method: reader.text()?,
+            url: reader.text()?,
+            headers: reader.rest,
+        })
+    }
+}
+
 impl Call<'_> {
     /// Appends the `OPEN` frame.
     pub fn put(&self, out: &mut Vec<u8>, flags: u8, stream: u32) {
@@ -178,12 +249,7 @@ impl Call<'_> {
             }
             Call::Fetch(fetch) => {
                 out.push(2);
-                out.extend_from_slice(&fetch.instance.to_le_bytes());
-                out.extend_from_slice(&fetch.wall_ms.to_le_bytes());
-                out.push(u8::from(fetch.socket));
-                put_text(out, fetch.method);
-                put_text(out, fetch.url);
-                out.extend_from_slice(fetch.headers);
+                fetch.put(out);
             }
             Call::Scheduled(scheduled) => {
                 out.push(3);
@@ -192,12 +258,23 @@ impl Call<'_> {
                 out.extend_from_slice(&scheduled.time_ms.to_le_bytes());
                 out.extend_from_slice(scheduled.cron.as_bytes());
             }
+            Call::Invoke(invoke) => {
+                out.push(4);
+                out.push(invoke.depth);
+                put_text(out, invoke.entrypoint.as_bytes());
+                put_text(out, invoke.props.as_bytes());
+                invoke.fetch.put(out);
+            }
             Call::Subrequest(request) | Call::WebSocket(request) => {
                 out.push(if matches!(self, Call::WebSocket(_)) { 0x82 } else { 0x81 });
-                out.extend_from_slice(&request.instance.to_le_bytes());
-                put_text(out, request.method);
-                put_text(out, request.url);
-                out.extend_from_slice(request.headers);
+                request.put(out);
+            }
+            Call::Bound(bound) => {
+                out.push(0x83);
+                out.push(bound.depth);
+                put_text(out, bound.binding.as_bytes());
+                put_text(out, bound.props.as_bytes());
+                bound.request.put(out);
             }
         }
         end(out, start);
@@ -218,28 +295,24 @@ impl Call<'_> {
                 want_code_cache: reader.u8()? != 0,
                 name: reader.utf8_rest()?,
             })),
-            2 => Ok(Call::Fetch(Fetch {
-                instance: reader.u32()?,
-                wall_ms: reader.u32()?,
-                socket: reader.u8()? != 0,
-                method: reader.text()?,
-                url: reader.text()?,
-                headers: reader.rest,
-            })),
+            2 => Fetch::take(reader).map(Call::Fetch),
             3 => Ok(Call::Scheduled(Scheduled {
                 instance: reader.u32()?,
                 wall_ms: reader.u32()?,
                 time_ms: u64::from(reader.u32()?) | u64::from(reader.u32()?) << 32,
                 cron: reader.utf8_rest()?,
             })),
-            kind @ (0x81 | 0x82) => {
-                let request = Subrequest {
-                    instance: reader.u32()?,
-                    method: reader.text()?,
-                    url: reader.text()?,
-                    headers: reader.rest,
-                };
-                Ok(if kind == 0x82 { Call::WebSocket(request) } else { Call::Subrequest(request) })
+            4 => {
+                let depth = reader.u8()?;
+                let (entrypoint, props) = (reader.utf8_text()?, reader.utf8_text()?);
+                Ok(Call::Invoke(Invoke { entrypoint, props, depth, fetch: Fetch::take(reader)? }))
+            }
+            0x81 => Subrequest::take(reader).map(Call::Subrequest),
+            0x82 => Subrequest::take(reader).map(Call::WebSocket),
+            0x83 => {
+                let depth = reader.u8()?;
+                let (binding, props) = (reader.utf8_text()?, reader.utf8_text()?);
+                Ok(Call::Bound(Bound { binding, props, depth, request: Subrequest::take(reader)? }))
             }
             _ => Err(WireError::Payload("OPEN")),
         }
@@ -435,13 +508,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn calls_survive(instance: u32, wall_ms: u32, time_ms: u64, a in any::<Vec<u8>>(), b in any::<Vec<u8>>(), s in ".*", want: bool) {
+        fn calls_survive(instance: u32, wall_ms: u32, time_ms: u64, a in any::<Vec<u8>>(), b in any::<Vec<u8>>(), s in ".*", want: bool, level: u8) {
             let calls = [
                 Call::Load(Load { instance, memory_mb: wall_ms, cpu_ms: 1, cpu_burst_ms: 2, subrequests: 3, env_len: 5, artifact_len: 4, want_code_cache: want, name: &s }),
                 Call::Fetch(Fetch { instance, wall_ms, socket: want, method: &a, url: &b, headers: &a }),
                 Call::Scheduled(Scheduled { instance, wall_ms, time_ms, cron: &s }),
+                Call::Invoke(Invoke { entrypoint: &s, props: &s, depth: level, fetch: Fetch { instance, wall_ms, socket: want, method: &a, url: &b, headers: &a } }),
                 Call::Subrequest(Subrequest { instance, method: &b, url: &a, headers: &b }),
                 Call::WebSocket(Subrequest { instance, method: &b, url: &a, headers: &b }),
+                Call::Bound(Bound { binding: &s, props: &s, depth: level, request: Subrequest { instance, method: &b, url: &a, headers: &b } }),
             ];
             for call in calls {
                 let mut out = Vec::new();

@@ -55,12 +55,16 @@ function begin(
   headers: Headers,
   body: RawBody,
   signal: AbortSignal | undefined,
+  target: Target | undefined,
 ): Subrequest {
   // Who waited may have been called on another request's behalf.
   if (ops.currentRequest() !== owner) ops.setCurrentRequest(owner);
   let key: Key;
   try {
-    key = ops.fetchStart(method, url, outgoing(headers, body), body !== null);
+    key =
+      target === undefined
+        ? ops.fetchStart(method, url, outgoing(headers, body), body !== null)
+        : ops.bindingCall(target.binding, target.props, method, url, toHead(headers), body !== null);
   } catch (error) {
     leavePlace(owner);
     throw error;
@@ -84,14 +88,14 @@ async function upload(call: Subrequest, source: IncomingBody | ReadableStream<un
   }
 }
 
-async function run(request: Request): Promise<Response> {
+async function run(request: Request, to?: Target): Promise<Response> {
   const parts = partsOf(request);
   let { method, url } = request;
   let body = parts.raw;
   const signal = parts.signal;
   if (signal?.aborted) throw signal.reason;
   if (isUnusable(body)) throw alreadyUsed();
-  if (StringPrototypeStartsWith(url, "data:")) {
+  if (to === undefined && StringPrototypeStartsWith(url, "data:")) {
     return loadPart<typeof import("../parts/data-url.ts")>("data-url").fetchDataUrl(url, method);
   }
   if (!isHttp(url)) throw new TypeError(`fetch supports http, https and data URLs only: ${url}`);
@@ -111,7 +115,7 @@ async function run(request: Request): Promise<Response> {
         throw signal.reason;
       }
     }
-    const answer = await begin(owner, method, url, headers, body, signal).answer;
+    const answer = await begin(owner, method, url, headers, body, signal, to).answer;
     const { call, status, head } = answer;
     const location = isRedirect(status) && request.redirect !== "manual" ? peek(fromHead(head, true), "location") : null;
     if (location === null) return toResponse(answer, method, url, redirected);
@@ -202,6 +206,21 @@ function toResponse({ call, status, head }: Answer, method: string, url: string,
   }
   const body = new IncomingBody(call.key, () => call.over());
   return fromFetch(status, head, body, url, redirected);
+}
+
+/** What stands behind a name in `env`: see `Ops.bindingCall`. */
+export interface Target {
+  binding: string;
+  props: string;
+}
+
+/** `fetch` of a binding. */
+export function fetchFrom(target: Target, input: unknown, init?: object): Promise<Response> {
+  try {
+    return run(new Request(input, init), target);
+  } catch (error) {
+    return PromiseReject(error);
+  }
 }
 
 export function fetch(input: unknown, init?: object): Promise<Response> {

@@ -71,11 +71,12 @@ export class Subrequest {
   readonly answer: Promise<Answer>;
   #resolve!: (answer: Answer) => void;
   #reject!: (error: unknown) => void;
-  #placed = true;
+  #placed: boolean;
   readonly #stop = () => this.cancel(this.signal!.reason);
 
-  /** Takes over the place that was taken for it. */
-  constructor(key: Key, owner: Key, signal: AbortSignal | undefined) {
+  /** Takes over the place that was taken for it, if it was. */
+  constructor(key: Key, owner: Key, signal: AbortSignal | undefined, placed = true) {
+    this.#placed = placed;
     this.key = key;
     this.owner = owner;
     this.signal = signal;
@@ -132,8 +133,9 @@ export function responded(key: Key, status: number, head: Head): void {
 }
 
 /** An error of the host's with a code that stays the same. */
-export function failure(code: string, message: string): TypeError {
-  const error = new TypeError(message === "" ? "The subrequest failed." : message);
+export function failure(code: string, message: string): Error {
+  // What another worker threw is told in its own words.
+  const error = new (code === "exception" ? Error : TypeError)(message === "" ? "The subrequest failed." : message);
   ObjectDefineProperty(error, "code", { value: code, writable: true, configurable: true });
   return error;
 }

@@ -89,6 +89,12 @@ export const PromisePrototypeThen = uncurryThis(Promise.prototype.then) as <T, A
 export const PromiseResolve = Promise.resolve.bind(Promise) as <T>(value: T | PromiseLike<T>) => Promise<T>;
 export const PromiseReject = Promise.reject.bind(Promise) as (reason: unknown) => Promise<never>;
 
+export const NativeProxy = Proxy;
+export const ObjectPrototype = Object.prototype;
+export const FunctionPrototype = Function.prototype;
+export const NativeWeakMap = WeakMap;
+export const WeakMapPrototypeGet = uncurryThis(WeakMap.prototype.get);
+export const WeakMapPrototypeSet = uncurryThis(WeakMap.prototype.set);
 export const NativeMap = Map;
 export const MapPrototypeDelete = uncurryThis(Map.prototype.delete);
 export const MapPrototypeGet = uncurryThis(Map.prototype.get);

@@ -198,7 +198,24 @@ class BodyPump extends Pump {
   }
 }
 
-const pumps = new NativeMap<Key, Pump>();
+/** Whoever writes to a stream of the host. */
+interface Writer {
+  /** There is credit again. */
+  wake(): void;
+  /** Nobody reads any more. */
+  stop(reason: unknown): void;
+}
+
+const pumps = new NativeMap<Key, Writer>();
+
+/** For those who write other things than bodies. */
+export function addWriter(key: Key, writer: Writer): void {
+  MapPrototypeSet(pumps, key, writer);
+}
+
+export function dropWriter(key: Key): void {
+  MapPrototypeDelete(pumps, key);
+}
 
 /**
  * Sends the whole source as the body of the stream and ends it. Rejects with what the source threw, or with a
@@ -218,7 +235,7 @@ function newPump(key: Key, source: IncomingBody | ReadableStream): Pump {
 
 /** The host says that there is credit again. */
 export function writable(key: Key): void {
-  (MapPrototypeGet(pumps, key) as Pump | undefined)?.wake();
+  (MapPrototypeGet(pumps, key) as Writer | undefined)?.wake();
 }
 
 /** The host says that it has moved the body that goes to this stream; `error` is empty if it has moved all of it. */
@@ -228,5 +245,5 @@ export function piped(key: Key, error: string): void {
 
 /** Nobody reads this body any more. */
 export function stopPump(key: Key, reason: unknown): void {
-  (MapPrototypeGet(pumps, key) as Pump | undefined)?.stop(reason);
+  (MapPrototypeGet(pumps, key) as Writer | undefined)?.stop(reason);
 }

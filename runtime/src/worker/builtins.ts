@@ -10,6 +10,8 @@ export function addBuiltin(specifier: string, part: string): void {
   MapPrototypeSet(builtins, specifier, () => loadPart(part));
 }
 
+addBuiltin("cloudflare:workers", "workers");
+
 /** See `Entry.builtin`. The modules are listed for deploys in `crates/model/src/builtin.rs`. */
 export function builtin(specifier: string): object | undefined {
   return (MapPrototypeGet(builtins, specifier) as (() => object) | undefined)?.();

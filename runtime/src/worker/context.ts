@@ -1,5 +1,6 @@
 /** What handlers are given beside the request: `ExecutionContext` and `ScheduledController`; it keeps the request's state. */
 import {
+  JSONParse,
   ObjectSetPrototypeOf,
   PromisePrototypeThen,
   PromiseResolve,
@@ -10,6 +11,7 @@ import { dropSubrequests } from "../fetch/subrequest.ts";
 import { abortRequest, type Request } from "../fetch/request.ts";
 import { breakBody, endBody } from "../streams/incoming.ts";
 import { stopPump } from "../streams/pump.ts";
+import { loopback } from "./service.ts";
 import { dropTimers } from "../time/timers.ts";
 import { dropSockets } from "./sockets.ts";
 import type { FailKind, Head, Key } from "../ops.d.ts";
@@ -35,9 +37,12 @@ export class ExecutionContext {
   /** What the end waits for: the response, and the promises of `waitUntil`. */
   #open = 1;
   #answered = false;
+  /** JSON, until somebody asks for it. */
+  #props: string | object;
 
-  constructor(token: unknown, key: Key, request: Request | undefined) {
+  constructor(token: unknown, key: Key, request: Request | undefined, props = "") {
     illegalConstructor(token);
+    this.#props = props;
     this.#key = key;
     this.#request = request;
     active[key & INDEX_MASK] = this;
@@ -127,9 +132,16 @@ export class ExecutionContext {
     void this.#key;
   }
 
+  /** What the caller's binding says about the caller. */
   get props(): object {
+    if (typeof this.#props === "string") this.#props = this.#props === "" ? {} : (JSONParse(this.#props) as object);
+    return this.#props;
+  }
+
+  /** The worker's own exports, each as a binding to it. */
+  get exports(): object {
     void this.#key;
-    return {};
+    return loopback();
   }
 }
 finishInterface(ExecutionContext, "ExecutionContext");

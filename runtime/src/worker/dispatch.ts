@@ -22,7 +22,8 @@ import {
   respondWhole,
   ScheduledController,
 } from "./context.ts";
-import { environment, handlers } from "./init.ts";
+import { loadPart } from "../internal/parts.ts";
+import { environment, fetchEntrypoint, handlers, makeEntrypoint } from "./init.ts";
 
 type WebSocketPart = typeof import("../parts/websocket.ts");
 
@@ -32,7 +33,7 @@ export function dispatchFetch(key: Key, method: string, url: string, head: Head,
   const context = new ExecutionContext(INTERNAL, key, request);
   let result: unknown;
   try {
-    result = handlers.fetch!(request, environment, context);
+    result = (handlers.fetch ?? noFetch)(request, environment, context);
   } catch (error) {
     threw(context, error);
     return;
@@ -119,6 +120,38 @@ function threw(context: ExecutionContext, error: unknown): void {
 function noResponse(context: ExecutionContext, value: unknown): void {
   const what = value === null ? "null" : ArrayIsArray(value) ? "an array" : typeof value;
   failRequest(context, "no_response", `The handler must return a Response, but it returned ${what}.`, "");
+}
+
+function noFetch(): never {
+  throw new TypeError("The default export has no fetch handler.");
+}
+
+/** Another worker calls; see `Entry.invoke`. */
+export function invoke(
+  key: Key,
+  method: string,
+  url: string,
+  head: Head,
+  hasBody: boolean,
+  entrypoint: string,
+  props: string,
+): void {
+  const isSession = method === "";
+  const request = isSession ? undefined : newIncoming(key, method, url, head, hasBody);
+  const context = new ExecutionContext(INTERNAL, key, request, props);
+  let result: unknown;
+  try {
+    if (isSession) {
+      const target = makeEntrypoint(entrypoint, context);
+      loadPart<typeof import("../parts/rpc.ts")>("rpc").serveSession(key, target, environment, context);
+      return;
+    }
+    result = fetchEntrypoint(entrypoint, request, context);
+  } catch (error) {
+    threw(context, error);
+    return;
+  }
+  void settle(context, result);
 }
 
 /** A schedule is due. */

@@ -23,7 +23,7 @@ struct Delegate {
 }
 
 /// Throws an `Error` whose own property `name` is "DataCloneError".
-fn throw_clone_error(scope: &mut PinScope<'_, '_>, message: v8::Local<'_, v8::String>) {
+pub fn throw_clone_error(scope: &mut PinScope<'_, '_>, message: v8::Local<'_, v8::String>) {
     let error = v8::Exception::error(scope, message);
     if let Ok(object) = v8::Local::<v8::Object>::try_from(error) {
         let key = v8::String::new(scope, "name").expect("short string");

@@ -111,6 +111,25 @@ impl Thread {
                 self.turn(fetch.instance, &Event::Fetch { key, fetch: &fetch, has_body });
                 self.keep(index, frame.stream, Place { instance: fetch.instance, key });
             }
+            Call::Invoke(invoke) => {
+                let id = invoke.fetch.instance;
+                let Some(instance) = self.instances.get(&id).filter(|i| matches!(i.phase, Phase::Ready))
+                else {
+                    refuse(ResetCode::UnknownInstance, "");
+                    return Ok(());
+                };
+                instance.state().now_ns.set(self.round_ns);
+                let Some(key) = instance.open(outbox.clone(), frame.stream, invoke.fetch.wall_ms, frame.fin())
+                else {
+                    refuse(ResetCode::Bystander, "too many streams");
+                    return Ok(());
+                };
+                if let Some(stream) = instance.state().streams.borrow_mut().get(key) {
+                    stream.depth = invoke.depth;
+                }
+                self.turn(id, &Event::Invoke { key, invoke: &invoke, has_body: !frame.fin() });
+                self.keep(index, frame.stream, Place { instance: id, key });
+            }
             Call::Scheduled(scheduled) => {
                 let Some(instance) = self.instances.get(&scheduled.instance) else {
                     refuse(ResetCode::UnknownInstance, "");
@@ -123,7 +142,7 @@ impl Thread {
                 self.turn(scheduled.instance, &Event::Scheduled { key, scheduled: &scheduled });
                 self.keep(index, frame.stream, Place { instance: scheduled.instance, key });
             }
-            Call::Subrequest(_) | Call::WebSocket(_) => return Err(WireError::Payload("engine")),
+            Call::Subrequest(_) | Call::WebSocket(_) | Call::Bound(_) => return Err(WireError::Payload("engine")),
         }
         Ok(())
     }

@@ -197,6 +197,16 @@ fn binding(binding: &selvedge_model::Binding) -> Value {
         BindingValue::Json { text } => ("json", text),
         // Written out here: the model never serialises secrets.
         BindingValue::SecretText { text } => ("secret_text", text),
+        BindingValue::Service { service, entrypoint, props } => {
+            let mut value = json!({"name": binding.name, "type": "service", "service": service});
+            if let Some(entrypoint) = entrypoint {
+                value["entrypoint"] = entrypoint.clone().into();
+            }
+            if let Some(props) = props {
+                value["props"] = serde_json::from_str(props).unwrap_or_default();
+            }
+            return value;
+        }
     };
     json!({"name": binding.name, "type": kind, "text": text})
 }

@@ -107,6 +107,15 @@ fn project(place: &str, merged: Section, mut warnings: Vec<String>) -> Outcome<P
         };
         Binding { name, value }
     });
+    let services = merged.services.unwrap_or_default().into_iter().map(|bound| Binding {
+        name: bound.binding,
+        value: BindingValue::Service {
+            service: bound.service,
+            entrypoint: bound.entrypoint,
+            props: bound.props.map(|props| Value::Object(props).to_string()),
+        },
+    });
+    let bindings = bindings.chain(services);
     let routes = match (merged.route, merged.routes) {
         (None, None) => None,
         (one, many) => {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use selvedge_model::ScriptName;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -14,6 +15,7 @@ pub(super) struct Section {
     pub(super) name: Option<String>,
     pub(super) main: Option<String>,
     pub(super) vars: Option<BTreeMap<String, Value>>,
+    pub(super) services: Option<Vec<Service>>,
     pub(super) keep_vars: Option<bool>,
     pub(super) route: Option<RouteEntry>,
     pub(super) routes: Option<Vec<RouteEntry>>,
@@ -57,6 +59,15 @@ impl RouteEntry {
             Self::Pattern(pattern) | Self::Object { pattern } => pattern,
         }
     }
+}
+
+/// Another worker under a name in `env`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Service {
+    pub(super) binding: String,
+    pub(super) service: ScriptName,
+    pub(super) entrypoint: Option<String>,
+    pub(super) props: Option<Map<String, Value>>,
 }
 
 /// Which files are imported as what.
@@ -111,7 +122,6 @@ const UNSUPPORTED: &[&str] = &[
     "r2_buckets",
     "secrets_store_secrets",
     "send_email",
-    "services",
     "site",
     "tail_consumers",
     "text_blobs",
@@ -141,12 +151,13 @@ impl Section {
         .collect()
     }
 
-    /// This section with what `over` sets in place of its own; variables and definitions are not inherited.
+    /// This section with what `over` sets in place of its own; variables, bindings and definitions are not inherited.
     pub(super) fn overridden_by(self, over: Self) -> Self {
         Self {
             name: over.name.or(self.name),
             main: over.main.or(self.main),
             vars: over.vars,
+            services: over.services,
             keep_vars: self.keep_vars,
             // One of the two spellings replaces both.
             route: over.route.or(if over.routes.is_some() { None } else { self.route }),
