@@ -43,14 +43,17 @@ fn resolve(
     match found.map(|binding| &binding.value) {
         Some(BindingValue::Service { service, entrypoint, props }) => Ok(Target::Service(Named {
             worker: find(service).ok_or_else(|| {
-                format!("The binding {:?} leads to the worker {service}, which is not deployed.", bound.binding)
+                format!(
+                    "The binding {:?} leads to the worker {service}, which is not deployed.",
+                    bound.binding
+                )
             })?,
             entrypoint: entrypoint.clone().unwrap_or_default(),
             props: props.clone().unwrap_or_default(),
         })),
-        Some(BindingValue::PlainText { .. } | BindingValue::Json { .. } | BindingValue::SecretText { .. }) => {
-            Err(format!("The binding {:?} is a value and cannot be called.", bound.binding))
-        }
+        Some(
+            BindingValue::PlainText { .. } | BindingValue::Json { .. } | BindingValue::SecretText { .. },
+        ) => Err(format!("The binding {:?} is a value and cannot be called.", bound.binding)),
         None => Err(format!("The worker has no binding {:?}.", bound.binding)),
     }
 }

@@ -17,8 +17,8 @@ use selvedge_wire::{FIN, Frame, IdMap, Kind, Overrun, Shrink, WireError, decode,
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::UnixStream;
 
-use crate::host::Host;
 use crate::LocalEngine;
+use crate::host::Host;
 use crate::local::WeakEngine;
 use crate::shared::Shared;
 use crate::stream::{Broken, Stream};

@@ -83,9 +83,7 @@ pub async fn serve(
     let patience = Duration::from_millis(u64::from(worker.limits.wall_ms)) + GRACE;
     // Dropped at the latest when this function returns: then the callee is told, if it is not done.
     let call = Exchange { stream, claim: Some(claim), shared: engine.shared().clone(), worker };
-    let up = async {
-        if question.whole { Ok(()) } else { copy(caller, &call.stream).await }
-    };
+    let up = async { if question.whole { Ok(()) } else { copy(caller, &call.stream).await } };
     let down = async {
         let head = tokio::time::timeout(patience, poll_fn(|cx| call.stream.poll_head(cx))).await;
         let head = head.unwrap_or_else(|_| Err(Broken::Reset(ResetCode::Timeout, String::new())))?;

@@ -53,7 +53,7 @@ fn requests_reach_the_other_worker() {
     gives(&selvedge, "fetchStream", json!(10 << 20));
     gives(&selvedge, "fetchThrows", json!(["Error", "RangeError: fetch threw"]));
     gives(&selvedge, "abort", json!(["AbortError", true]));
-    let missing = "The worker has no entry point \"Nobody\": an export that is an object or extends WorkerEntrypoint.";
+    let missing = "TypeError: The worker has no entry point \"Nobody\": an export that is an object or extends WorkerEntrypoint.";
     gives(
         &selvedge,
         "entrypoints",
@@ -62,8 +62,8 @@ fn requests_reach_the_other_worker() {
             "plain object function",
             ["Admin", { "who": "caller" }],
             [8, "object"],
-            ["TypeError", missing],
-            ["TypeError", missing],
+            ["Error", missing],
+            ["Error", missing],
         ]),
     );
     gives(&selvedge, "props", json!([[{}, ["CALLER", "SELF"], true], ["Admin", { "who": "caller" }]]));
@@ -128,7 +128,9 @@ fn streams_cross_at_the_readers_pace() {
 fn errors_cross_in_both_directions() {
     let selvedge = workers();
     let clone = |class: &str| {
-        format!("An object of the class {class} cannot be sent to another worker; let the class extend RpcTarget.")
+        format!(
+            "An object of the class {class} cannot be sent to another worker; let the class extend RpcTarget."
+        )
     };
     gives(
         &selvedge,
@@ -181,10 +183,14 @@ fn loops_end() {
 #[test]
 fn bindings_lead_to_workers_of_the_account_only() {
     let selvedge = Selvedge::start();
-    let upload = |binding: Value| selvedge.upload("w", json!({ "bindings": [binding] }), &[Module::main(CALLER)]);
+    let upload =
+        |binding: Value| selvedge.upload("w", json!({ "bindings": [binding] }), &[Module::main(CALLER)]);
     assert_eq!(upload(service("X", "nobody")).code(), "no_such_service");
     assert_eq!(upload(json!({ "type": "service", "name": "X" })).code(), "invalid_metadata");
-    assert_eq!(upload(json!({ "type": "service", "name": "X", "service": "a", "text": "b" })).code(), "invalid_metadata");
+    assert_eq!(
+        upload(json!({ "type": "service", "name": "X", "service": "a", "text": "b" })).code(),
+        "invalid_metadata"
+    );
     assert_eq!(upload(json!({ "type": "plain_text", "name": "X" })).code(), "invalid_metadata");
     // A worker may call itself before it is there.
     assert_eq!(upload(service("X", "w")).status, 200);

@@ -88,8 +88,12 @@ export class StreamTransport implements Transport {
     const cutter = new Cutter();
     try {
       for (;;) {
-        const chunk = await this.#body.read();
+        const chunk = this.#body.pull();
         if (chunk === null) return receiver.ended();
+        if (chunk === undefined) {
+          await this.#body.ready();
+          continue;
+        }
         if (!cutter.take(chunk, receiver)) {
           const error = new TypeError("The other worker's sandbox sent what is no message.");
           receiver.broken(error);

@@ -22,7 +22,6 @@ import {
   respondWhole,
   ScheduledController,
 } from "./context.ts";
-import { loadPart } from "../internal/parts.ts";
 import { environment, fetchEntrypoint, handlers, makeEntrypoint } from "./init.ts";
 
 type WebSocketPart = typeof import("../parts/websocket.ts");

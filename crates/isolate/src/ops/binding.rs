@@ -2,7 +2,10 @@
 
 use selvedge_wire::FIN;
 use selvedge_wire::message::{Bound, Call, Subrequest};
-use v8::{FunctionCallbackArguments, Local, PinScope, ReturnValue, Value, ValueDeserializerHelper, ValueSerializerHelper};
+use v8::{
+    FunctionCallbackArguments, Local, PinScope, ReturnValue, Value, ValueDeserializerHelper,
+    ValueSerializerHelper,
+};
 
 use super::{append_latin1, append_utf8, text, throw_error, throw_type_error, uint8_array};
 use crate::instance::{HEAD_MAX, State};
@@ -95,7 +98,11 @@ impl v8::ValueSerializerImpl for Plain {
     }
 
     /// Called for ordinary objects only: one of a class would lose what makes it one.
-    fn is_host_object<'s>(&self, scope: &mut PinScope<'s, '_>, object: Local<'s, v8::Object>) -> Option<bool> {
+    fn is_host_object<'s>(
+        &self,
+        scope: &mut PinScope<'s, '_>,
+        object: Local<'s, v8::Object>,
+    ) -> Option<bool> {
         if object.is_native_error() {
             return Some(false);
         }
@@ -111,7 +118,9 @@ impl v8::ValueSerializerImpl for Plain {
         _: &dyn ValueSerializerHelper,
     ) -> Option<bool> {
         let class = object.get_constructor_name().to_rust_string_lossy(scope);
-        let text = format!("An object of the class {class} cannot be sent to another worker; let the class extend RpcTarget.");
+        let text = format!(
+            "An object of the class {class} cannot be sent to another worker; let the class extend RpcTarget."
+        );
         let text = v8::String::new(scope, &text)?;
         super::clone::throw_clone_error(scope, text);
         None
@@ -134,7 +143,10 @@ pub fn encode(
     }
     let bytes = serializer.release();
     if bytes.len() > MESSAGE_MAX {
-        return throw_type_error(scope, "A message between workers may have 32 MiB; pass more as a ReadableStream.");
+        return throw_type_error(
+            scope,
+            "A message between workers may have 32 MiB; pass more as a ReadableStream.",
+        );
     }
     let mut framed = Vec::with_capacity(bytes.len() + 4);
     framed.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
@@ -152,7 +164,8 @@ pub fn decode(
     mut result: ReturnValue<'_, Value>,
 ) {
     let mut bytes = Vec::new();
-    if !Local::<v8::ArrayBufferView>::try_from(arguments.get(0)).is_ok_and(|view| view.byte_length() <= MESSAGE_MAX)
+    if !Local::<v8::ArrayBufferView>::try_from(arguments.get(0))
+        .is_ok_and(|view| view.byte_length() <= MESSAGE_MAX)
         || !super::append_bytes(scope, arguments.get(0), &mut bytes)
     {
         return throw_type_error(scope, "rpcDecode takes bytes");

@@ -119,7 +119,8 @@ impl Thread {
                     return Ok(());
                 };
                 instance.state().now_ns.set(self.round_ns);
-                let Some(key) = instance.open(outbox.clone(), frame.stream, invoke.fetch.wall_ms, frame.fin())
+                let Some(key) =
+                    instance.open(outbox.clone(), frame.stream, invoke.fetch.wall_ms, frame.fin())
                 else {
                     refuse(ResetCode::Bystander, "too many streams");
                     return Ok(());
@@ -142,7 +143,9 @@ impl Thread {
                 self.turn(scheduled.instance, &Event::Scheduled { key, scheduled: &scheduled });
                 self.keep(index, frame.stream, Place { instance: scheduled.instance, key });
             }
-            Call::Subrequest(_) | Call::WebSocket(_) | Call::Bound(_) => return Err(WireError::Payload("engine")),
+            Call::Subrequest(_) | Call::WebSocket(_) | Call::Bound(_) => {
+                return Err(WireError::Payload("engine"));
+            }
         }
         Ok(())
     }
