@@ -388,7 +388,8 @@ export interface Entry {
   start(env?: string): void;
   /**
    * Takes over the user's main module. `env` is a JSON array of `{name, type, text}` with `type` one of
-   * "plain_text", "secret_text" and "json". Returns the names of the handlers, comma-joined. Throws an `Error`
+   * "plain_text", "secret_text" and "json", or "compatibility", whose text is the date and the flags with a blank before
+   * each. Returns the names of the handlers, comma-joined. Throws an `Error`
    * whose message begins with "no_default_export:" or "no_handler:".
    */
   init(namespace: object, env: string, workerName: string): string;

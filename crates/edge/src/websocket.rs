@@ -29,7 +29,7 @@ pub(crate) enum Handshake {
 pub(crate) fn handshake(request: &mut Request<Incoming>) -> Result<Option<Handshake>, Refusal> {
     if request.version() == Version::HTTP_2 {
         let asked = request.extensions().get::<hyper::ext::Protocol>();
-        if *request.method() != Method::CONNECT || !asked.is_some_and(|asked| asked.as_str() == "websocket") {
+        if *request.method() != Method::CONNECT || asked.is_none_or(|asked| asked.as_str() != "websocket") {
             return Ok(None);
         }
         let stream = hyper::upgrade::on(&mut *request);

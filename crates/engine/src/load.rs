@@ -237,7 +237,7 @@ fn keep_code_cache(engine: &LocalEngine, worker: &Worker, compiled: Vec<u8>) {
 /// `env` as the runtime reads it.
 fn env_json(worker: &Worker) -> String {
     let nothing = String::new();
-    let bindings: Vec<_> = worker
+    let mut bindings: Vec<_> = worker
         .bindings
         .iter()
         .map(|binding| {
@@ -251,6 +251,11 @@ fn env_json(worker: &Worker) -> String {
             serde_json::json!({ "name": binding.name, "type": kind, "text": text })
         })
         .collect();
+    if !worker.compatibility_date.is_empty() || !worker.compatibility_flags.is_empty() {
+        let flags = worker.compatibility_flags.iter().flat_map(|flag| [" ", flag.as_str()]);
+        let text: String = std::iter::once(worker.compatibility_date.as_str()).chain(flags).collect();
+        bindings.push(serde_json::json!({ "name": "", "type": "compatibility", "text": text }));
+    }
     serde_json::Value::Array(bindings).to_string()
 }
 

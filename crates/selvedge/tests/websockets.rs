@@ -660,3 +660,30 @@ async fn http2_carries_sockets() {
     let again = Request::builder().uri("http://w.localhost/last").body(String::new()).unwrap();
     assert_eq!(client.send_request(again).await.unwrap().status(), StatusCode::OK);
 }
+
+#[test]
+fn compatibility_decides_how_sockets_begin() {
+    let selvedge = Selvedge::start();
+    let code = r#"export default {
+      async fetch() {
+        const { 0: a, 1: b } = new WebSocketPair();
+        a.accept(); b.accept();
+        a.close(1000);
+        await new Promise((resolve) => b.addEventListener("close", resolve));
+        return new Response(`${a.binaryType} ${b.readyState}`);
+      },
+    };"#;
+    let old_flags = json!(["no_websocket_standard_binary_type", "web_socket_manual_reply_to_close"]);
+    for (date, flags, wanted) in [
+        ("2024-01-01", json!([]), "arraybuffer 2"),
+        ("2026-04-01", json!([]), "blob 2"),
+        ("2026-04-07", json!([]), "blob 3"),
+        ("2026-04-07", old_flags, "arraybuffer 2"),
+        ("2024-01-01", json!(["web_socket_auto_reply_to_close"]), "arraybuffer 3"),
+    ] {
+        let metadata = json!({ "compatibility_date": date, "compatibility_flags": flags });
+        let answer = selvedge.upload("w", metadata, &[common::api::Module::main(code)]);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        assert_eq!(selvedge.get("w", "/").body, wanted, "{date} {flags}");
+    }
+}

@@ -79,7 +79,7 @@ export class EventSource extends EventTarget {
   async #connect(): Promise<void> {
     let response: Response;
     try {
-      let head = "accept\0text/event-stream\0cache-control\0no-store\0";
+      let head = "accept\0text/event-stream\0cache-control\0no-cache\0";
       // In UTF-8, as a byte string; it has no line breaks and no NUL.
       if (this.#lastEventId !== "") head += `last-event-id\0${ops.decodeLatin1(ops.encodeUtf8(this.#lastEventId))}\0`;
       const init = { headers: fromHead(head, false), signal: this.#signal };

@@ -1,5 +1,5 @@
 /** The subprotocols that a client offers. */
-import { ArrayPrototypeIndexOf, ArrayPrototypeJoin, ArrayPrototypePush, RegExpPrototypeExec } from "../internal/primordials.ts";
+import { ArrayPrototypeIndexOf, ArrayPrototypeJoin, ArrayPrototypePush, RegExpPrototypeExec, StringPrototypeToLowerCase } from "../internal/primordials.ts";
 import { toUSVString } from "../internal/webidl.ts";
 import { DOMException } from "../dom/exception.ts";
 
@@ -19,8 +19,12 @@ export function protocolList(protocols: unknown): string {
       ArrayPrototypePush(names, toUSVString(protocols));
     }
   }
+  const lower: string[] = [];
   for (let i = 0; i < names.length; i++) {
-    if (RegExpPrototypeExec(TOKEN, names[i]!) === null || ArrayPrototypeIndexOf(names, names[i]) !== i) {
+    const name = StringPrototypeToLowerCase(names[i]!);
+    const repeated = ArrayPrototypeIndexOf(lower, name) >= 0;
+    ArrayPrototypePush(lower, name);
+    if (RegExpPrototypeExec(TOKEN, name) === null || repeated) {
       throw new DOMException(`Invalid or repeated subprotocol: ${names[i]}`, "SyntaxError");
     }
   }

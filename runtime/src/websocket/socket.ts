@@ -6,9 +6,12 @@ import {
   MathMax,
   MathMin,
   NumberIsNaN,
+  PromisePrototypeThen,
+  PromiseResolve,
   StringPrototypeIncludes,
   StringPrototypeSlice,
   TypedArrayPrototypeGetBuffer,
+  TypedArrayPrototypeGetByteLength,
   TypedArrayPrototypeSlice,
 } from "../internal/primordials.ts";
 import { defineConstants, finishInterface, INTERNAL, requireArguments, toDictionary, toUSVString } from "../internal/webidl.ts";
@@ -19,6 +22,7 @@ import { socketAnswer } from "../fetch/fetch.ts";
 import { fromHead, peek } from "../fetch/headers.ts";
 import { startTimer } from "../time/timers.ts";
 import { hrefOf, URL } from "../url/url.ts";
+import { holds } from "../worker/compatibility.ts";
 import type { SocketSink } from "../worker/sockets.ts";
 import type { Head } from "../ops.d.ts";
 import * as ops from "../host.ts";
@@ -48,7 +52,7 @@ export class WebSocket extends EventTarget {
   #accepted = false;
   /** Given to a response: its messages go to the client. */
   #used = false;
-  #halfOpen = false;
+  #halfOpen = !holds("2026-04-07", "web_socket_auto_reply_to_close", "web_socket_manual_reply_to_close");
   #closedIn = false;
   #closedOut = false;
   #over = false;
@@ -57,7 +61,11 @@ export class WebSocket extends EventTarget {
   #cancel: (() => void) | undefined;
   #url: string | null = null;
   #protocol = "";
-  #binaryType = "blob";
+  #binaryType = holds("2026-03-17", "websocket_standard_binary_type", "no_websocket_standard_binary_type")
+    ? "blob"
+    : "arraybuffer";
+  /** Bytes sent since the turn began. */
+  #sent = 0;
 
   constructor(url: string, protocols: unknown = undefined) {
     super();
@@ -207,7 +215,7 @@ export class WebSocket extends EventTarget {
     if (this.#used) throw new TypeError("The WebSocket was given to a response: its other end is to be accepted.");
     const { allowHalfOpen } = toDictionary<{ allowHalfOpen: boolean }>(options, "WebSocket.accept options");
     if (this.#accepted) return;
-    this.#halfOpen = !!allowHalfOpen;
+    if (allowHalfOpen !== undefined) this.#halfOpen = !!allowHalfOpen;
     this.#accepted = true;
     this.#open();
   }
@@ -222,6 +230,13 @@ export class WebSocket extends EventTarget {
       throw new TypeError("send() was called after close().");
     }
     if (!this.#accepted) throw new TypeError("accept() must be called on the WebSocket before send().");
+    // They count as waiting until the turn ends, however soon they go.
+    if (this.#sent === 0) {
+      PromisePrototypeThen(PromiseResolve(undefined), () => {
+        this.#sent = 0;
+      });
+    }
+    this.#sent += typeof message === "string" ? ops.utf8Length(message) : TypedArrayPrototypeGetByteLength(message);
     if (this.#link?.send(message) === false) {
       startTimer(() => this.#receiveClose(BROKEN, "The peer takes messages too slowly."), 0, false);
     }
@@ -246,12 +261,12 @@ export class WebSocket extends EventTarget {
   }
 
   get readyState(): number {
-    if (this.#connecting) return 0;
+    if (this.#connecting) return this.#givenUp ? 2 : 0;
     if (this.#closedIn && this.#closedOut) return 3;
     return this.#closedIn || this.#closedOut ? 2 : 1;
   }
   get bufferedAmount(): number {
-    return this.#link?.buffered() ?? 0;
+    return MathMax(this.#link?.buffered() ?? 0, this.#sent);
   }
   get url(): string | null {
     return this.#url;

@@ -11,6 +11,8 @@ import {
 import { entrypointPrototype } from "./entrypoint.ts";
 import { makeService } from "./service.ts";
 
+import { setCompatibility } from "./compatibility.ts";
+
 interface Binding {
   name: string;
   type: string;
@@ -51,6 +53,10 @@ function readEnvironment(json: string): Record<string, unknown> {
   // Not by an iterator: the module's top level has run already and may have changed it.
   for (let i = 0; i < bindings.length; i++) {
     const { name, type, text } = bindings[i]!;
+    if (type === "compatibility") {
+      setCompatibility(text);
+      continue;
+    }
     let value: unknown = text;
     if (type === "json") {
       try {
