@@ -113,6 +113,7 @@ mod tests {
             compatibility_date: String::new(),
             compatibility_flags: vec![],
             egress: Default::default(),
+            assets: Default::default(),
         })
     }
 

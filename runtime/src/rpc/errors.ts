@@ -1,5 +1,5 @@
 /** Errors that cross from worker to worker: name and message, never the stack. */
-import { ObjectDefineProperty } from "../internal/primordials.ts";
+import { ObjectDefineProperty, StringPrototypeSlice } from "../internal/primordials.ts";
 import { DOMException } from "../dom/exception.ts";
 
 /** Longest message, characters. */
@@ -21,9 +21,9 @@ export function writeError(error: unknown): [name: string, message: string] {
   try {
     if (isNative(error) || error instanceof DOMException) {
       const { name, message } = error as Error;
-      return [`${name}`, `${message}`.slice(0, MESSAGE_MAX)];
+      return [`${name}`, StringPrototypeSlice(`${message}`, 0, MESSAGE_MAX)];
     }
-    return ["Error", `${error as string}`.slice(0, MESSAGE_MAX)];
+    return ["Error", StringPrototypeSlice(`${error as string}`, 0, MESSAGE_MAX)];
   } catch {
     return ["Error", "The other worker threw something that cannot be read."];
   }

@@ -30,7 +30,6 @@ class Plain {
 }
 
 let disposed = 0;
-let kept;
 let waited = 0;
 
 export default class extends WorkerEntrypoint {
@@ -115,12 +114,6 @@ export default class extends WorkerEntrypoint {
       status: 202,
       headers: { "x-b": "2" },
     });
-  }
-  keep(stub) {
-    kept = stub.dup();
-  }
-  async keptStill() {
-    return kept === undefined ? "none" : await kept();
   }
   later() {
     this.ctx.waitUntil(new Promise((resolve) => setTimeout(resolve, 5)).then(() => (waited += 1)));

@@ -1,5 +1,5 @@
 // Calls the worker `callee` in the way that the path names, and tells what came of it.
-import { RpcStub, RpcTarget, waitUntil } from "cloudflare:workers";
+import { RpcStub, RpcTarget, WorkerEntrypoint, waitUntil } from "cloudflare:workers";
 
 const failure = async (promise) => {
   try {
@@ -141,15 +141,8 @@ const CASES = {
     await failure(counter.increment());
     return [(await failure(counter.increment()))[0], told];
   },
-  async garbage() {
-    return "unused";
-  },
   async third({ C }) {
     return C.relay((i) => i + 1);
-  },
-  async kept({ C }) {
-    await C.keep(() => "kept");
-    return failure(C.keptStill());
   },
   async waitUntil({ C }) {
     waitUntil(C.later());
@@ -189,7 +182,6 @@ const CASES = {
   },
 };
 
-import { WorkerEntrypoint } from "cloudflare:workers";
 export class Inner extends WorkerEntrypoint {
   hello(name) {
     return `${name} ${JSON.stringify(this.ctx.props)}`;
