@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
-use selvedge_wire::{Frame, IdMap, Shrink, WireError, decode};
+use selvedge_wire::{DATA_MAX, Frame, HEADER_LEN, IdMap, Kind, Shrink, WireError, decode, frame};
 
 /// Read buffer; grows for a frame that is larger and shrinks back.
 const READ_BUFFER: usize = 128 << 10;
@@ -20,8 +20,18 @@ pub struct Outbox {
     /// The peer is gone: nothing is collected any more.
     closed: Cell<bool>,
     next_stream: Cell<u32>,
+    /// The `DATA` frame that was appended last, none of which has been written.
+    tail: Cell<Tail>,
     /// Which of the thread's connections it is.
     pub connection: usize,
+}
+
+/// Where a frame lies in an outbox, and of which stream it is.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tail {
+    start: usize,
+    end: usize,
+    wire_id: u32,
 }
 
 impl Outbox {
@@ -32,6 +42,21 @@ impl Outbox {
             bytes.clear();
         }
         bytes
+    }
+
+    /// Appends bytes of a body. Small chunks share a frame where nothing else was said between them.
+    pub fn data(&self, wire_id: u32, bytes: &[u8]) {
+        let mut out = self.frames();
+        let tail = self.tail.get();
+        let fits = tail.end - tail.start + bytes.len() <= HEADER_LEN + DATA_MAX;
+        let start = if tail.end != 0 && tail.end == out.len() && tail.wire_id == wire_id && fits {
+            tail.start
+        } else {
+            frame::begin(&mut out, Kind::Data, 0, wire_id)
+        };
+        out.extend_from_slice(bytes);
+        frame::end(&mut out, start);
+        self.tail.set(Tail { start, end: out.len(), wire_id });
     }
 
     /// A number for a stream that this side opens: even.
@@ -130,6 +155,7 @@ impl Connection {
 
     /// Writes as much as the socket takes. False when the peer is gone.
     pub fn flush(&mut self) -> bool {
+        self.outbox.tail.set(Tail::default());
         let mut bytes = self.outbox.bytes.borrow_mut();
         while self.written < bytes.len() {
             let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;

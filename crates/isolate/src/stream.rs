@@ -166,22 +166,25 @@ impl Stream {
 
     fn send_data(&mut self, bytes: &[u8]) {
         self.send.sent(bytes.len());
-        let mut out = self.outbox.frames();
         let mut rest = bytes;
         while rest.len() > DATA_MAX {
             let (head, tail) = rest.split_at(DATA_MAX);
-            frame::put(&mut out, Kind::Data, 0, self.wire_id, head);
+            self.outbox.data(self.wire_id, head);
             rest = tail;
         }
         let end = self.end_pending && self.pending.is_empty() && !self.out_ended;
         if end {
             self.out_ended = true;
         }
-        if end || !rest.is_empty() {
+        if !end {
+            if !rest.is_empty() {
+                self.outbox.data(self.wire_id, rest);
+            }
+        } else {
             let done = self.done && self.out_ended && !self.done_sent;
             self.done_sent |= done;
-            let flags = if end { FIN } else { 0 } | if done { DONE } else { 0 };
-            frame::put(&mut out, Kind::Data, flags, self.wire_id, rest);
+            let flags = if done { FIN | DONE } else { FIN };
+            frame::put(&mut self.outbox.frames(), Kind::Data, flags, self.wire_id, rest);
         }
     }
 
