@@ -117,6 +117,7 @@ export function installGlobals(): void {
   exposeLazy("DecompressionStream", "compression");
   exposeLazy("MessageChannel", "messaging");
   exposeLazy("MessagePort", "messaging");
+  exposeLazy("URLPattern", "url-pattern");
   describeInterfaces();
   ObjectDefineProperty(globalThis, "self", { value: globalThis, writable: true, enumerable: true, configurable: true });
   // `SharedArrayBuffer` and `Atomics` go when a context is made: V8 looks for them while it reads the snapshot.

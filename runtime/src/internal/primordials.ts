@@ -72,6 +72,7 @@ export const StringPrototypeToUpperCase = uncurryThis(String.prototype.toUpperCa
 export const StringPrototypeToWellFormed = uncurryThis(String.prototype.toWellFormed);
 export const StringPrototypeTrim = uncurryThis(String.prototype.trim);
 
+export const NativeRegExp = RegExp;
 export const RegExpPrototypeExec = uncurryThis(RegExp.prototype.exec);
 
 export const NumberPrototypeToString = uncurryThis(Number.prototype.toString);

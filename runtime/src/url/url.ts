@@ -1,5 +1,5 @@
 /** `URL`. The parser is the host's; the parts are cut out of the serialised URL by the offsets that it gives. */
-import { StringPrototypeCharCodeAt, StringPrototypeIndexOf, StringPrototypeSlice } from "../internal/primordials.ts";
+import { StringPrototypeCharCodeAt, StringPrototypeIndexOf, StringPrototypeSlice, uncurryGetter } from "../internal/primordials.ts";
 import { finishInterface, requireArguments, toUSVString } from "../internal/webidl.ts";
 import * as ops from "../host.ts";
 import { linkParams, resetParams, URLSearchParams } from "./search-params.ts";
@@ -17,6 +17,8 @@ const QUERY_START = 6;
 const FRAGMENT_START = 7;
 
 let hrefOf: (url: URL) => string;
+/** From the host's answer. */
+let adopted: (parsed: string) => URL;
 
 export class URL {
   #href = "";
@@ -35,6 +37,11 @@ export class URL {
 
   static {
     hrefOf = (url) => url.#href;
+    adopted = (parsed) => {
+      const url = new URL("a:");
+      url.#adopt(parsed);
+      return url;
+    };
   }
 
   static canParse(input: string, base?: string): boolean {
@@ -199,7 +206,32 @@ export class URL {
     return this.#href;
   }
 }
+
+/** What a URL consists of, in the form of its attributes. */
+const PARTS = ["protocol", "username", "password", "hostname", "port", "pathname", "search", "hash"] as const;
+export type Parts = { [name in (typeof PARTS)[number]]: string };
+
+const getters = {} as { [name in keyof Parts]: (url: unknown) => string };
+for (const name of PARTS) getters[name] = uncurryGetter<string>(URL.prototype, name);
 finishInterface(URL, "URL");
+
+function partsOf(parsed: string): Parts {
+  const url = adopted(parsed);
+  const parts = {} as Parts;
+  for (let i = 0; i < PARTS.length; i++) parts[PARTS[i]!] = getters[PARTS[i]!](url);
+  return parts;
+}
+
+/** The parts of a URL, undefined when it is none. */
+export function splitUrl(input: string, base?: string): Parts | undefined {
+  const parsed = ops.urlParse(input, base);
+  return parsed === undefined ? undefined : partsOf(parsed);
+}
+
+/** The parts of a URL after an assignment to one of them. */
+export function withPart(href: string, name: keyof Parts, value: string): Parts {
+  return partsOf(ops.urlSet(href, name, value)!);
+}
 
 /** The integers between the commas. */
 function unpack(packed: string): number[] {
