@@ -21,7 +21,8 @@ import { Response } from "./fetch/response.ts";
 import { streamInterfaces } from "./streams/streams.ts";
 import { readable } from "./streams/incoming.ts";
 import { piped, writable } from "./streams/pump.ts";
-import { installClock, installTemporal } from "./time/clock.ts";
+import { beginTime, installClock, installTemporal } from "./time/clock.ts";
+import { installScheduler } from "./time/scheduler.ts";
 import { clearInterval, clearTimeout, setInterval, setTimeout, timerDue } from "./time/timers.ts";
 import { URLSearchParams } from "./url/search-params.ts";
 import { URL } from "./url/url.ts";
@@ -105,6 +106,7 @@ export function installGlobals(): void {
   };
   for (const name in functions) exposeFunction(name, functions[name]!);
   installGlobalEvents();
+  installScheduler();
   installClock();
   installCrypto();
   installNavigator();
@@ -128,6 +130,7 @@ export function deliverEntry(): void {
   const entry: Entry = {
     start: (env) => {
       installTemporal();
+      beginTime();
       startEnvironment(env);
     },
     init: (namespace, env, workerName) => {

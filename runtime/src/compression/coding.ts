@@ -6,7 +6,7 @@ import { newReadable } from "../streams/readable-stream.ts";
 import type { Source } from "../streams/source.ts";
 import type { Sink, WritableController } from "../streams/writable.ts";
 import { newWritable } from "../streams/writable-stream.ts";
-import type { Codec, CodecFormat } from "../ops.d.ts";
+import type { Codec, CodecFormat, CodecStep } from "../ops.d.ts";
 import * as ops from "../host.ts";
 
 /** Most bytes of one chunk of output. */
@@ -22,7 +22,9 @@ const FINISH = 4;
 export class Coding implements Sink, Source {
   readonly readable: DefaultController;
   readonly writable: WritableController;
-  #codec: Codec;
+  readonly #format: CodecFormat;
+  /** Made when there is something to do. */
+  #codec: Codec | undefined = undefined;
   readonly #decodes: boolean;
   #ended = false;
   /** What is being worked on, and how far. */
@@ -33,13 +35,22 @@ export class Coding implements Sink, Source {
   readonly #pulled = () => this.readable.pulled();
 
   constructor(format: CodecFormat, decodes: boolean) {
-    // Brotli's best quality, its default, is made for files that are packed once.
-    this.#codec = ops.codecNew(format, format === "brotliCompress" ? 5 : undefined);
+    this.#format = format;
     this.#decodes = decodes;
     this.writable = newWritable(this, 1);
     this.readable = newReadable(this, 0);
     this.writable.start(undefined);
     this.readable.start(undefined);
+  }
+
+  #run(input: Uint8Array, flush: 0 | 4): CodecStep {
+    // Brotli's best quality, its default, is made for files that are packed once.
+    this.#codec ??= ops.codecNew(this.#format, this.#format === "brotliCompress" ? 5 : undefined);
+    return ops.codecRun(this.#codec, input, this.#at, flush, CHUNK);
+  }
+
+  #free(): void {
+    if (this.#codec !== undefined) ops.codecEnd(this.#codec);
   }
 
   write(chunk: unknown): Result {
@@ -62,17 +73,17 @@ export class Coding implements Sink, Source {
     const chunk = this.#chunk!;
     try {
       for (;;) {
-        const step = ops.codecRun(this.#codec, chunk, this.#at, 0, CHUNK);
+        const step = this.#run(chunk, 0);
         const output = step[0];
         this.#at += step[1];
         const status = step[2];
+        if (output !== undefined) this.readable.enqueue(output);
         if (status === END) {
           this.#ended = true;
           if (this.#at < TypedArrayPrototypeGetByteLength(chunk)) {
             throw new TypeError("There is something behind the end of the compressed data.");
           }
         }
-        if (output !== undefined) this.readable.enqueue(output);
         if (status === HUNGRY || status === END) {
           this.#chunk = undefined;
           soon(this.#written);
@@ -101,7 +112,7 @@ export class Coding implements Sink, Source {
     } catch (error) {
       return this.#fail(error);
     }
-    ops.codecEnd(this.#codec);
+    this.#free();
     this.readable.close();
     if (this.#wanted) soon(this.#pulled);
     return undefined;
@@ -109,20 +120,21 @@ export class Coding implements Sink, Source {
 
   /** True at the end. */
   #finish(): boolean {
-    const step = ops.codecRun(this.#codec, EMPTY, 0, FINISH, CHUNK);
+    this.#at = 0;
+    const step = this.#run(EMPTY, FINISH);
     if (step[0] !== undefined) this.readable.enqueue(step[0]);
     if (step[2] === HUNGRY) throw new TypeError("The compressed data ends too early.");
     return step[2] === END;
   }
 
   abort(reason: unknown): Outcome {
-    ops.codecEnd(this.#codec);
+    this.#free();
     this.readable.error(reason);
     return undefined;
   }
 
   cancel(reason: unknown): Outcome {
-    ops.codecEnd(this.#codec);
+    this.#free();
     const busy = this.#chunk !== undefined;
     this.#chunk = undefined;
     this.writable.errorIfNeeded(reason);
@@ -131,7 +143,7 @@ export class Coding implements Sink, Source {
   }
 
   #end(error: unknown): void {
-    ops.codecEnd(this.#codec);
+    this.#free();
     this.readable.error(error);
     this.writable.errorIfNeeded(error);
   }

@@ -8,6 +8,9 @@ import {
   NativeUint8Array,
   StringPrototypeCharCodeAt,
   StringPrototypeToLowerCase,
+  TypedArrayPrototypeGetBuffer,
+  TypedArrayPrototypeGetByteOffset,
+  TypedArrayPrototypeGetLength,
   TypedArrayPrototypeSlice,
   uncurryGetter,
 } from "../internal/primordials.ts";
@@ -76,13 +79,13 @@ export class Blob {
   }
 
   get size(): number {
-    return this.#bytes.length;
+    return TypedArrayPrototypeGetLength(this.#bytes);
   }
   get type(): string {
     return this.#type;
   }
   slice(start?: number, end?: number, type?: string): Blob {
-    const size = this.#bytes.length;
+    const size = TypedArrayPrototypeGetLength(this.#bytes);
     const clamp = (given: number | undefined, otherwise: number) => {
       if (given === undefined) return otherwise;
       const at = Math.trunc(Number(given)) || 0;
@@ -90,7 +93,11 @@ export class Blob {
     };
     const from = clamp(start, 0);
     const to = MathMax(clamp(end, size), from);
-    const part = new NativeUint8Array(this.#bytes.buffer, this.#bytes.byteOffset + from, to - from);
+    const part = new NativeUint8Array(
+      TypedArrayPrototypeGetBuffer(this.#bytes),
+      TypedArrayPrototypeGetByteOffset(this.#bytes) + from,
+      to - from,
+    );
     return newBlob(part, type === undefined ? "" : `${type}`);
   }
   stream() {
@@ -103,7 +110,7 @@ export class Blob {
     return TypedArrayPrototypeSlice(this.#bytes);
   }
   async arrayBuffer(): Promise<ArrayBuffer> {
-    return TypedArrayPrototypeSlice(this.#bytes).buffer;
+    return TypedArrayPrototypeGetBuffer(TypedArrayPrototypeSlice(this.#bytes));
   }
 }
 finishInterface(Blob, "Blob");

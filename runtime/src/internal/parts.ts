@@ -11,6 +11,7 @@ import {
   ObjectFreeze,
   ObjectGetOwnPropertyDescriptor,
   ObjectGetOwnPropertyNames,
+  ObjectPrototypeHasOwnProperty,
 } from "./primordials.ts";
 import * as ops from "../host.ts";
 
@@ -28,9 +29,22 @@ export function setCore(modules: Record<string, object>): void {
 function pristineObject(): object {
   const pristine = ObjectCreate(null);
   for (const name of ObjectGetOwnPropertyNames(Object)) {
-    ObjectDefineProperty(pristine, name, ObjectGetOwnPropertyDescriptor(Object, name)!);
+    if (name !== "prototype") ObjectDefineProperty(pristine, name, ObjectGetOwnPropertyDescriptor(Object, name)!);
   }
+  // What the bundler's helpers do with these would ask what the worker may have changed: `for … of`, `call`.
+  ObjectDefineProperty(pristine, "getOwnPropertyNames", { value: namesOf });
+  const prototype = { __proto__: null, hasOwnProperty: { __proto__: null, call: ObjectPrototypeHasOwnProperty } };
+  ObjectDefineProperty(pristine, "prototype", { value: prototype });
   return ObjectFreeze(pristine);
+}
+
+/** An object's names, with an iterator of their own. */
+function namesOf(object: object): string[] {
+  const names = ObjectGetOwnPropertyNames(object);
+  let at = 0;
+  const next = () => (at < names.length ? { value: names[at++], done: false } : { value: undefined, done: true });
+  ObjectDefineProperty(names, Symbol.iterator, { value: () => ({ next }) });
+  return names;
 }
 
 /** The exports of a part: `loadPart<typeof import("../parts/crypto.ts")>("crypto")`. */

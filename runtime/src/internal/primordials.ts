@@ -153,24 +153,29 @@ export function isArrayBuffer(value: unknown): value is ArrayBuffer {
   }
 }
 
+function overBuffer(buffer: ArrayBuffer, offset: number, length: number): Uint8Array<ArrayBuffer> {
+  // Nothing is left behind a detached one.
+  return isArrayBuffer(buffer) && ArrayBufferPrototypeGetDetached(buffer)
+    ? new NativeUint8Array(0)
+    : new NativeUint8Array(buffer, offset, length);
+}
+
 /** The bytes behind an `ArrayBuffer` or a view of one, without copying; undefined for anything else. */
 export function bytesOf(source: unknown): Uint8Array<ArrayBuffer> | undefined {
   if (ArrayBufferIsView(source)) {
     if (TypedArrayPrototypeGetTag(source) === "Uint8Array") return source as Uint8Array<ArrayBuffer>;
     if (TypedArrayPrototypeGetTag(source) !== undefined) {
-      return new NativeUint8Array(
+      return overBuffer(
         TypedArrayPrototypeGetBuffer(source),
         TypedArrayPrototypeGetByteOffset(source),
         TypedArrayPrototypeGetByteLength(source),
       );
     }
-    return new NativeUint8Array(
-      DataViewPrototypeGetBuffer(source),
-      DataViewPrototypeGetByteOffset(source),
-      DataViewPrototypeGetByteLength(source),
-    );
+    const buffer = DataViewPrototypeGetBuffer(source);
+    if (isArrayBuffer(buffer) && ArrayBufferPrototypeGetDetached(buffer)) return new NativeUint8Array(0);
+    return overBuffer(buffer, DataViewPrototypeGetByteOffset(source), DataViewPrototypeGetByteLength(source));
   }
-  return isArrayBuffer(source) ? new NativeUint8Array(source) : undefined;
+  return isArrayBuffer(source) ? overBuffer(source, 0, ArrayBufferPrototypeGetByteLength(source)) : undefined;
 }
 
 /** Several chunks as one. */

@@ -60,15 +60,20 @@ export const isInterfacePrototype = WeakSet.prototype.has.bind(interfacePrototyp
 export function finishInterface(constructor: { prototype: object }, name: string): void {
   addInterfacePrototype(constructor.prototype);
   ObjectDefineProperty(constructor, "name", { value: name, configurable: true });
-  for (const target of [constructor.prototype, constructor]) {
-    for (const key of ReflectOwnKeys(target)) {
-      if (typeof key === "symbol" || key === "constructor" || key === "prototype") continue;
-      if (target === constructor && (key === "name" || key === "length")) continue;
-      const property = ObjectGetOwnPropertyDescriptor(target, key);
-      if (property?.configurable) ObjectDefineProperty(target, key, { enumerable: true });
-    }
-  }
+  makeEnumerable(constructor.prototype);
+  makeEnumerable(constructor);
   ObjectDefineProperty(constructor.prototype, Symbol.toStringTag, { value: name, configurable: true });
+}
+
+/** The members of a class or of its prototype, but for those that every class has. By index: parts come after the worker's code. */
+function makeEnumerable(target: object): void {
+  const keys = ReflectOwnKeys(target);
+  for (let i = 0; i < keys.length; i++) {
+    const key = keys[i]!;
+    if (typeof key === "symbol" || key === "constructor" || key === "prototype") continue;
+    if (typeof target === "function" && (key === "name" || key === "length")) continue;
+    if (ObjectGetOwnPropertyDescriptor(target, key)?.configurable) ObjectDefineProperty(target, key, { enumerable: true });
+  }
 }
 
 /** Constants of an interface: on the class and on its prototype. */

@@ -59,6 +59,11 @@ export function installTemporal(): void {
 /** Set when the worker begins, so that a snapshot does not hold the time at which it was made. */
 let timeOrigin: number | undefined;
 
+/** The worker begins. */
+export function beginTime(): void {
+  timeOrigin ??= ops.now();
+}
+
 export class Performance extends EventTarget {
   constructor(token?: unknown) {
     illegalConstructor(token);

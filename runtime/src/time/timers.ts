@@ -67,7 +67,8 @@ function start(what: string, repeat: boolean, given: IArguments): number {
   const callback = given[0] as unknown;
   // A string would have to be compiled, which is not possible here.
   if (typeof callback !== "function") throw new TypeError(`${what} takes a function.`);
-  const ms = Number(given[1] ?? 0);
+  // WebIDL's `long`: modulo 2 to the 32nd.
+  const ms = Number(given[1] ?? 0) | 0;
   const args = given.length > 2 ? (ArrayPrototypeSlice(given, 2) as unknown[]) : undefined;
   return startTimer(callback, ms >= 0 ? ms : 0, repeat, args);
 }

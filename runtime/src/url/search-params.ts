@@ -12,7 +12,6 @@ import {
   StringPrototypeIndexOf,
   StringPrototypeSlice,
   StringPrototypeToUpperCase,
-  StringPrototypeToWellFormed,
   TypedArrayPrototypeSubarray,
 } from "../internal/primordials.ts";
 import { finishInterface, requireArguments, toUSVString } from "../internal/webidl.ts";
@@ -270,8 +269,13 @@ function fromObject(init: object): string[] {
     for (let i = 0; i < keys.length; i++) {
       const key = keys[i]!;
       if (!ObjectGetOwnPropertyDescriptor(init, key)?.enumerable) continue;
-      const name = StringPrototypeToWellFormed(key as string);
-      ArrayPrototypePush(list, name, toUSVString((init as Record<string, unknown>)[key as string]));
+      const name = toUSVString(key);
+      const value = toUSVString((init as Record<string, unknown>)[key as string]);
+      // Names may become the same only now.
+      let at = 0;
+      while (at < list.length && list[at] !== name) at += 2;
+      if (at < list.length) list[at + 1] = value;
+      else ArrayPrototypePush(list, name, value);
     }
   }
   return list;

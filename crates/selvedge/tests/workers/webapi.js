@@ -1,0 +1,253 @@
+// Cases of `webapi.rs`, one a path.
+const bytes = (...all) => new Uint8Array(all);
+const attempt = async (work) => {
+  try {
+    return await work();
+  } catch (error) {
+    return `${error.name}: ${error.message}`;
+  }
+};
+const name = async (work) => (await attempt(work))?.split?.(":")[0];
+const through = (body, stream) => new Response(new Response(body).body.pipeThrough(stream));
+const pack = async (format, body) => (await through(body, new CompressionStream(format))).bytes();
+const unpack = async (format, body) => (await through(body, new DecompressionStream(format))).text();
+const FORMATS = ["gzip", "deflate", "deflate-raw", "brotli"];
+
+const told = [];
+addEventListener("unhandledrejection", (event) => {
+  told.push(`unhandled ${event.reason}`);
+  event.preventDefault();
+});
+addEventListener("rejectionhandled", (event) => told.push(`handled ${event.reason}`));
+self.onerror = (message, _file, _line, _column, error) => {
+  told.push(`${message} | ${error.message}`);
+  return true;
+};
+
+const cases = {
+  async compression() {
+    const out = [];
+    for (const format of FORMATS) {
+      const packed = await pack(format, "hello ".repeat(1000));
+      out.push(packed.length < 200 && (await unpack(format, packed)) === "hello ".repeat(1000));
+    }
+    return out;
+  },
+  async broken() {
+    const out = [];
+    for (const format of FORMATS) {
+      const packed = await pack(format, "hello");
+      out.push(await name(() => unpack(format, packed.slice(0, -1))));
+      out.push(await name(() => unpack(format, bytes(...packed, 1))));
+      out.push(await name(() => unpack(format, bytes(0xff, 0xff, 0xff, 0xff))));
+    }
+    out.push(await name(() => new CompressionStream("zip")));
+    out.push(await name(() => new Response(new ReadableStream({ start: (c) => c.enqueue("text") }).pipeThrough(new CompressionStream("gzip"))).text()));
+    return out;
+  },
+  async bomb() {
+    // 200 MiB in a worker that may have 64.
+    const packer = new CompressionStream("gzip");
+    const writer = packer.writable.getWriter();
+    const packed = new Response(packer.readable).bytes();
+    const chunk = new Uint8Array(1 << 20);
+    for (let i = 0; i < 200; i++) await writer.write(chunk);
+    await writer.close();
+    const reader = new Response(await packed).body.pipeThrough(new DecompressionStream("gzip")).getReader();
+    let length = 0;
+    let largest = 0;
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      length += value.length;
+      largest = Math.max(largest, value.length);
+    }
+    return [length, largest <= 65536];
+  },
+  async manyCodecs() {
+    // More than the worker's memory holds, were they not freed.
+    for (let i = 0; i < 2000; i++) {
+      const packer = new CompressionStream("gzip");
+      packer.readable.getReader().read();
+      packer.writable.getWriter().write(bytes(1));
+      await null;
+      if (i % 100 === 0) await scheduler.wait(0);
+    }
+    for (let i = 0; i < 200; i++) await pack("brotli", "x");
+    return "alive";
+  },
+  async detached() {
+    const decoder = new TextDecoder();
+    const buffer = new ArrayBuffer(8);
+    const view = new Uint8Array(buffer);
+    const data = new DataView(buffer);
+    structuredClone(buffer, { transfer: [buffer] });
+    const text = new TextDecoderStream();
+    const reader = text.readable.getReader();
+    const writer = text.writable.getWriter();
+    writer.write(data);
+    writer.close();
+    return [decoder.decode(view), decoder.decode(data), new TextDecoder("shift_jis").decode(view), (await reader.read()).done,
+      await name(() => structuredClone(buffer, { transfer: [buffer] }))];
+  },
+  encodings() {
+    const korean = new TextDecoder("euc-kr");
+    return [
+      new TextDecoder("latin1").decode(bytes(0x80, 0xe9)),
+      new TextDecoder(" Shift_JIS\n").decode(bytes(0x93, 0xfa, 0x96, 0x7b)),
+      korean.decode(bytes(0xb0), { stream: true }) + korean.decode(bytes(0xa1), { stream: true }) + korean.decode(),
+      new TextDecoder("utf-16le").decode(bytes(0xff, 0xfe, 65, 0)),
+      new TextDecoder("sjis").encoding,
+    ];
+  },
+  async encodingMistakes() {
+    return [
+      await name(() => new TextDecoder("gbk", { fatal: true }).decode(bytes(0xff))),
+      await name(() => new TextDecoder("replacement")),
+      await name(() => new TextDecoder("utf-8" + " ".repeat(300) + "x")),
+      await name(() => new TextDecoder("utf-8").decode("text")),
+    ];
+  },
+  async clones() {
+    const file = structuredClone({ file: new File(["abc"], "a.txt", { type: "text/x", lastModified: 5 }) }).file;
+    const error = structuredClone(new RangeError("range", { cause: 5 }));
+    const exception = structuredClone(new DOMException("gone", "AbortError"));
+    const buffer = new ArrayBuffer(8);
+    const moved = structuredClone({ buffer }, { transfer: [buffer] });
+    return [file.name, file.type, file.lastModified, await file.text(), error instanceof RangeError, error.cause,
+      exception instanceof DOMException, exception.name, exception.code, buffer.byteLength, moved.buffer.byteLength];
+  },
+  async unclonable() {
+    const buffer = new ArrayBuffer(8);
+    return [
+      await name(() => structuredClone(() => 1)),
+      await name(() => structuredClone({ headers: new Headers() })),
+      await name(() => structuredClone(new MessageChannel().port1)),
+      await name(() => structuredClone(1, { transfer: [buffer, buffer] })),
+      await name(() => structuredClone(1, { transfer: [{}] })),
+      await attempt(() => structuredClone({ get x() { throw new EvalError("mine"); } })),
+      // The getter takes the buffer away while it is on its way.
+      await name(() => structuredClone({ get x() { structuredClone(1, { transfer: [buffer] }); return 1; } }, { transfer: [buffer] })),
+    ];
+  },
+  async channel() {
+    const { port1, port2 } = new MessageChannel();
+    const order = [];
+    const three = new Promise((resolve) => {
+      port2.onmessage = ({ data }) => order.push(data) === 4 && resolve();
+    });
+    port1.postMessage({ a: 1 });
+    port1.postMessage([2]);
+    port1.postMessage(3);
+    order.push("before");
+    await three;
+    const inner = new MessageChannel();
+    const arrived = new Promise((resolve) => (port2.onmessage = resolve));
+    port1.postMessage("take", [inner.port1]);
+    const { ports } = await arrived;
+    const answer = new Promise((resolve) => (inner.port2.onmessage = resolve));
+    ports[0].postMessage("through");
+    const closed = new Promise((resolve) => (port2.onclose = resolve));
+    port1.close();
+    return [order, (await answer).data, (await closed).type, await name(() => inner.port2.postMessage(1, [inner.port2]))];
+  },
+  async uncaught() {
+    told.length = 0;
+    const late = Promise.reject("late");
+    setTimeout(() => late.catch(() => {}), 5);
+    reportError(new Error("reported"));
+    queueMicrotask(() => {
+      throw new Error("microtask");
+    });
+    await scheduler.wait(1);
+    setTimeout(() => {
+      throw new Error("timer");
+    });
+    await scheduler.wait(30);
+    return told;
+  },
+  async signals() {
+    let hits = 0;
+    const controller = new AbortController();
+    AbortSignal.any([controller.signal]).addEventListener("abort", () => (hits += 1));
+    const target = new EventTarget();
+    target.addEventListener("x", () => (hits += 10), { signal: controller.signal });
+    target.dispatchEvent(new Event("x"));
+    const waiting = name(() => scheduler.wait(60_000, { signal: controller.signal }));
+    controller.abort();
+    target.dispatchEvent(new Event("x"));
+    return [hits, await waiting, await name(() => AbortSignal.abort().throwIfAborted())];
+  },
+  patterns() {
+    const pattern = new URLPattern({ pathname: "/users/:id{/:rest}*" });
+    const matched = pattern.exec("https://example.com/users/5/a/b");
+    return [matched.pathname.groups, pattern.test("https://example.com/other"), new URLPattern("https://*.example.com/*").hostname,
+      new URLPattern({ pathname: "/A" }, { ignoreCase: true }).test({ pathname: "/a" }), new URLPattern({ pathname: "/(\\d+)" }).hasRegExpGroups];
+  },
+  async poisoned() {
+    const boom = () => {
+      throw new Error("poison");
+    };
+    const prototypes = [Array, Promise, Map, Set, WeakMap, String, RegExp, Function, Uint8Array, Object.getPrototypeOf(Uint8Array), ArrayBuffer]
+      .map((constructor) => constructor.prototype);
+    const { defineProperty, getOwnPropertyDescriptor } = Object;
+    const { ownKeys, apply } = Reflect;
+    const iterators = [Object.getPrototypeOf([][Symbol.iterator]()), Object.getPrototypeOf(new Map()[Symbol.iterator]())];
+    const { then } = Promise.prototype;
+    const wait = (promise) => new NativePromise((resolve, reject) => apply(then, promise, [resolve, reject]));
+    const NativePromise = Promise;
+    const restore = [];
+    let at = 0;
+    const all = [...prototypes, ...iterators];
+    // What the case itself needs has to go through what was taken before.
+    for (let i = 0; i < all.length; i++) {
+      const keys = ownKeys(all[i]);
+      for (let j = 0; j < keys.length; j++) {
+        const descriptor = getOwnPropertyDescriptor(all[i], keys[j]);
+        if (!descriptor.configurable || keys[j] === "constructor") continue;
+        if (all[i] === Function.prototype && keys[j] === Symbol.hasInstance) continue;
+        restore[at++] = [all[i], keys[j], descriptor];
+      }
+    }
+    for (let i = 0; i < at; i++) defineProperty(restore[i][0], restore[i][1], { get: boom, configurable: true });
+    const results = [];
+    let result = 0;
+    try {
+      const packer = new CompressionStream("gzip");
+      const writer = packer.writable.getWriter();
+      const reader = packer.readable.getReader();
+      const read = reader.read();
+      writer.write(new Uint8Array(10));
+      writer.close();
+      results[result++] = (await wait(read)).done;
+      results[result++] = new URLPattern("https://a.example/:x").test("https://a.example/y");
+      results[result++] = new TextDecoder("shift_jis").decode(new TextEncoder().encode("abc"));
+      results[result++] = structuredClone(new Blob()).size;
+      const { port1, port2 } = new MessageChannel();
+      const got = new NativePromise((resolve) => (port2.onmessage = resolve));
+      port1.postMessage("through");
+      results[result++] = (await wait(got)).data;
+      const url = new URL("https://a.example/?x=1");
+      url.searchParams.append("y", "2");
+      results[result++] = url.href;
+      const controller = new AbortController();
+      let aborted = 0;
+      controller.signal.addEventListener("abort", () => aborted++);
+      controller.abort();
+      results[result++] = aborted;
+      results[result++] = atob(btoa("x"));
+    } catch (error) {
+      results[result++] = `${error.stack}`;
+    } finally {
+      for (let i = 0; i < at; i++) defineProperty(restore[i][0], restore[i][1], restore[i][2]);
+    }
+    return results;
+  },
+};
+
+export default {
+  async fetch(request) {
+    const path = new URL(request.url).pathname.slice(1);
+    return Response.json(await attempt(cases[path]));
+  },
+};
