@@ -72,18 +72,10 @@ fn what_nobody_caught_is_an_event() {
 
 #[test]
 fn patterns_of_urls() {
-    gives(
-        &worker(),
-        "patterns",
-        "[{\"id\":\"5\",\"rest\":\"a/b\"},false,\"*.example.com\",true,true]",
-    );
+    gives(&worker(), "patterns", "[{\"id\":\"5\",\"rest\":\"a/b\"},false,\"*.example.com\",true,true]");
 }
 
 #[test]
 fn they_do_without_what_the_worker_broke() {
-    gives(
-        &worker(),
-        "poisoned",
-        "[false,true,\"abc\",0,\"through\",\"https://a.example/?x=1&y=2\",1,\"x\"]",
-    );
+    gives(&worker(), "poisoned", "[false,true,\"abc\",0,\"through\",\"https://a.example/?x=1&y=2\",1,\"x\"]");
 }

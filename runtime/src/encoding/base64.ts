@@ -1,5 +1,6 @@
 /** `atob` and `btoa`. */
 import {
+  MathTrunc,
   NativeUint8Array,
   StringPrototypeCharCodeAt,
 } from "../internal/primordials.ts";
@@ -19,7 +20,7 @@ for (let i = 0; i < 64; i++) {
 export function btoa(data: string): string {
   requireArguments(arguments.length, 1, "btoa");
   const text = `${data}`;
-  const out = new NativeUint8Array(Math.ceil(text.length / 3) * 4);
+  const out = new NativeUint8Array(MathTrunc((text.length + 2) / 3) * 4);
   let at = 0;
   for (let i = 0; i < text.length; i += 3) {
     const a = byteAt(text, i);
@@ -63,13 +64,14 @@ export function atob(data: string): string {
     codes[length++] = value;
   }
   if (length % 4 === 1 || (padding > 0 && (padding > 2 || (length + padding) % 4 !== 0))) throw malformed();
-  const out = new NativeUint8Array((length * 3) >> 2);
+  const size = (length * 3) >> 2;
+  const out = new NativeUint8Array(size);
   let at = 0;
   for (let i = 0; i < length; i += 4) {
     const bits = (codes[i]! << 18) | (codes[i + 1]! << 12) | ((codes[i + 2] ?? 0) << 6) | (codes[i + 3] ?? 0);
-    if (at < out.length) out[at++] = bits >> 16;
-    if (at < out.length && i + 2 < length) out[at++] = (bits >> 8) & 255;
-    if (at < out.length && i + 3 < length) out[at++] = bits & 255;
+    if (at < size) out[at++] = bits >> 16;
+    if (at < size && i + 2 < length) out[at++] = (bits >> 8) & 255;
+    if (at < size && i + 3 < length) out[at++] = bits & 255;
   }
   return ops.decodeLatin1(out);
 }

@@ -1,6 +1,7 @@
 /** `Date` and `performance` on the host's clock, which stands still during a turn. */
 import { NativeDate, ObjectDefineProperty, ReflectConstruct, uncurryThis } from "../internal/primordials.ts";
-import { expose, finishInterface, illegalConstructor, INTERNAL } from "../internal/webidl.ts";
+import { expose, finishInterface, illegalConstructor, INTERNAL, requireArguments } from "../internal/webidl.ts";
+import { exposeLazy, loadPart } from "../internal/parts.ts";
 import { EventTarget } from "../dom/event.ts";
 import * as ops from "../host.ts";
 
@@ -64,25 +65,63 @@ export function beginTime(): void {
   timeOrigin ??= ops.now();
 }
 
+/** Milliseconds since the time origin. */
+export function sinceOrigin(): number {
+  return ops.now() - (timeOrigin ??= ops.now());
+}
+
 export class Performance extends EventTarget {
   constructor(token?: unknown) {
     illegalConstructor(token);
     super();
   }
   now(): number {
-    return ops.now() - this.timeOrigin;
+    return sinceOrigin();
   }
   get timeOrigin(): number {
     return (timeOrigin ??= ops.now());
   }
   toJSON(): object {
-    return { timeOrigin: this.timeOrigin };
+    return { timeOrigin: (timeOrigin ??= ops.now()) };
   }
+  mark(name: string, options: unknown = undefined): object {
+    requireArguments(arguments.length, 1, "performance.mark");
+    return timeline().mark(name, options as object);
+  }
+  measure(name: string, startOrOptions: unknown = undefined, end: unknown = undefined): object {
+    requireArguments(arguments.length, 1, "performance.measure");
+    return timeline().measure(name, startOrOptions, end);
+  }
+  clearMarks(name: string | undefined = undefined): void {
+    timeline().clear("mark", name === undefined ? undefined : `${name}`);
+  }
+  clearMeasures(name: string | undefined = undefined): void {
+    timeline().clear("measure", name === undefined ? undefined : `${name}`);
+  }
+  getEntries(): object[] {
+    return timeline().entriesBy(undefined, undefined);
+  }
+  getEntriesByType(type: string): object[] {
+    requireArguments(arguments.length, 1, "performance.getEntriesByType");
+    return timeline().entriesBy(undefined, `${type}`);
+  }
+  getEntriesByName(name: string, type: string | undefined = undefined): object[] {
+    requireArguments(arguments.length, 1, "performance.getEntriesByName");
+    return timeline().entriesBy(`${name}`, type === undefined ? undefined : `${type}`);
+  }
+}
+
+/** Marks and measures are a part of their own. */
+function timeline() {
+  return loadPart<typeof import("../parts/performance.ts")>("performance");
 }
 finishInterface(Performance, "Performance");
 
 export function installClock(): void {
   installDate();
   expose("Performance", Performance);
+  exposeLazy("PerformanceEntry", "performance");
+  exposeLazy("PerformanceMark", "performance");
+  exposeLazy("PerformanceMeasure", "performance");
   expose("performance", new Performance(INTERNAL));
 }
