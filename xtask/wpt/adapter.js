@@ -14,11 +14,11 @@ function __adapt(href) {
   define("importScripts", () => {});
   define("GLOBAL", { isWindow: () => false, isWorker: () => true, isShadowRealm: () => false });
 
-  /** Only strings are resolved; whatever else is passed on as it is, and so is what does not resolve. */
+  /** Strings are resolved; what does not resolve is passed on as it is, and so are objects. */
   const resolved = (input) => {
-    if (typeof input !== "string") return input;
+    if (typeof input === "object" || typeof input === "symbol") return input;
     try {
-      return new NativeURL(input, href).href;
+      return new NativeURL(`${input}`, href).href;
     } catch {
       return input;
     }

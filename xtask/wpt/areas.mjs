@@ -13,6 +13,8 @@ const HTTP2 = "needs an HTTP/2 test origin";
 const TLS = "needs a test origin with a certificate";
 const GLOBAL_EVENTS = "about the global scope of browser workers";
 const SHARED_MEMORY = "no SharedArrayBuffer and Atomics: they are clocks for side channels";
+const OPAQUE = "opaque responses hide things from pages; a worker gets the response itself, as on other servers";
+const CACHE_MODES = "rules about modes of a browser's fetches and its cache";
 const FORBIDDEN = "the forbidden header fields protect a browser's users; a server sets them itself";
 
 /** Not applied anywhere: `[what the test's path and variant match, reason]`. */
@@ -30,7 +32,7 @@ export const AREAS = {
       [/fetch\/api\/cors\//, CORS],
       [/basic\/(mode-same-origin|mode-no-cors|request-headers-case)|headers\/headers-no-cors/, CORS],
       [/credentials\/cookies/, COOKIES],
-      [/request\/request-cache-|abort\/cache/, CACHE],
+      [/request\/request-cache-|abort\/cache|basic\/conditional-get/, CACHE],
       [/referrer|redirect-origin|basic\/request-headers\.any/, REFERRER],
       [/redirect-keepalive|basic\/keepalive/, "keepalive outlives a document"],
       [/request-forbidden-headers/, FORBIDDEN],
@@ -79,8 +81,38 @@ export const AREAS = {
   webidl: { roots: ["webidl"], skipped: [] },
 };
 
+/** Subtests that do not apply in files that do: `[path, name, reason]`. They are not counted. */
+export const INAPPLICABLE = [
+  [/fetch\/api\/request\/request-headers\.any/, /invalid (no-cors )?request header|filtering headers/, FORBIDDEN],
+  [/fetch\/api\/headers\/header-setcookie/, /forbidden/, FORBIDDEN],
+  [/fetch\/api\/redirect\//, /manual|no-cors/, OPAQUE],
+  [/fetch\/api\/basic\/integrity/, /opaque|no-cors/i, OPAQUE],
+  [/fetch\/api\/request\/request-error/, /no-cors|only-if-cached|window/, CACHE_MODES],
+  [/fetch\/api\/request\/request-structure/, /isReloadNavigation|isHistoryNavigation/, "navigation belongs to documents"],
+  [/fetch\/api\/credentials\/authentication-redirection/, /(same|cross) origin redirection/, TLS],
+  [/fetch\/api\/request\/request-keepalive/, /stream body/, "keepalive outlives a document"],
+  [/./, /MessagePort|MessageChannel|port transfer/, "no MessageChannel"],
+  [/navigator\.any/, /appCodeName|appName|appVersion|platform|product|userAgent value/, "names of browsers"],
+];
+
+export function inapplicable(id, name) {
+  return INAPPLICABLE.find(([path, subtest]) => path.test(id) && subtest.test(name))?.[2];
+}
+
 /** Why a test fails: the first match of `[path, name of the subtest or null for all, reason]`. */
 export const REASONS = [
+  [/request-structure/, /^Check \w+ attribute$/, "harness: the test assigns to getters, which throws in modules, for they are strict"],
+  [/redirect-method/, /TESTING/, "harness: the test origin's HTTP parser knows the usual methods only"],
+  [/header-values/, /^fetch\(\)/, "by design: control characters in header values are refused when they are to be sent"],
+  [/header-value-combining/, /heya/, "by design: control characters in header values are refused"],
+  [/accept-header/, /'accept-language' header$/, "by design: a server has no language"],
+  [/redirect-back-to-original-origin/, /"cors"/, "by design: no CORS, so responses are of type basic"],
+  [/request-upload/, /ArrayBuffer/, "by design: any bytes may be a chunk of a body, as on other servers"],
+  [/request-upload/, /HTTP\/1\.1|Http\/1\.1/, "by design: bodies stream over HTTP/1.1, too"],
+  [/request-init-stream/, /omit \.duplex/, "by design: workers written for other platforms leave duplex out"],
+  [/consume-empty/, /empty FormData/, "by design: an empty form is written as its last boundary, as the standard says"],
+  [/request-disturbed/, /even if body is not used/, "by design: the standard does not touch a body that another replaces"],
+  [/error-after-response/, /closed promise/, "by design: a body is not read before somebody wants it, and so is not known to have failed"],
   [/^wasm\//, null, "by design: WebAssembly is not compiled from bytes at run time"],
   [/idlharness/, /WorkerGlobalScope|WorkerLocation|WorkerNavigator|must be primary interface of self|self /, "by design: the global object is not a browser worker's"],
   [/^hr-time\//, null, "by design: clocks stand still while a worker computes"],

@@ -3,6 +3,9 @@ import fs from "node:fs";
 import path from "node:path";
 import { substitute } from "./substitute.mjs";
 
+/** Served under a second name by the suite's own server. */
+const ALIASES = { "resources/WebIDLParser.js": "resources/webidl2/lib/webidl2.js" };
+
 const ADAPTER = fs.readFileSync(new URL("./adapter.js", import.meta.url), "utf8");
 /** What tests get to run, milliseconds; `META: timeout=long` triples it. */
 const TIMEOUT = 10_000;
@@ -46,10 +49,27 @@ export function forWorkers(source) {
     wanted.length > 1;
 }
 
+/**
+ * Names that the scripts assign and nobody declares. That makes them globals in scripts, but modules are strict: there they
+ * must exist before.
+ */
+function undeclared(source) {
+  const names = new Set();
+  for (const [, name] of source.matchAll(/(?:^|[;{(])\s*([A-Za-z_$][\w$]*)\s*=(?![=>])/gm)) names.add(name);
+  for (const [, name] of source.matchAll(/for\s*\(\s*([A-Za-z_$][\w$]*)\s+(?:in|of)\s/g)) names.add(name);
+  const declared = (name) => new RegExp(`\\b(?:var|let|const|function|class)\\s+${name.replaceAll("$", "\\$&")}\\b`).test(source);
+  return [...names].filter((name) => !declared(name) && !/^(self|window|this|on\w+)$/.test(name));
+}
+
+/** Functions that scripts declare at their top; in a browser these are properties of the global object. */
+function declaredFunctions(source) {
+  return [...new Set([...source.matchAll(/^(?:async\s+)?function\s*\*?\s*([A-Za-z_$][\w$]*)\s*\(/gm)].map(([, name]) => name))];
+}
+
 /** The worker's main module and how long its test may take. */
 export function bundle(suite, test, addresses) {
   const read = (file) => {
-    const text = fs.readFileSync(path.join(suite, file), "utf8");
+    const text = fs.readFileSync(path.join(suite, ALIASES[file] ?? file), "utf8");
     return /\.sub\./.test(file) ? substitute(text, addresses, {}) : text;
   };
   const resolve = (name) => (name.startsWith("/") ? name.slice(1) : path.posix.join(path.posix.dirname(test.file), name));
@@ -68,16 +88,22 @@ export function bundle(suite, test, addresses) {
   const page = test.file.replace(/\.any\.js$/, ".any.worker.html").replace(/\.worker\.js$/, ".worker.html");
   const href = `http://${addresses.host}:${addresses.ports.http[0]}/${page}${test.variant}`;
   const title = meta.find(([key]) => key === "title")?.[1];
+  const bodies = wanted.map(read);
+  const all = [...bodies, source].join("\n");
+  const loose = undeclared(all);
+  const functions = declaredFunctions(all);
   const code = [
     ADAPTER,
     "export default { async fetch() {",
     `__adapt(${JSON.stringify(href)});`,
     title === undefined ? "" : `globalThis.META_TITLE = ${JSON.stringify(title)};`,
     `(function () {${read("resources/testharness.js")}\n}).call(globalThis);`,
+    `for (const name of ${JSON.stringify(loose)}) if (!(name in globalThis)) globalThis[name] = undefined;`,
     idl ? "__pretendWorkerScope();" : "",
     "const NativeResponse = Response;",
     "return new NativeResponse(await __collect(() => (function () {",
-    ...wanted.map((file) => `/* ${file} */\n${read(file)}\n;`),
+    ...functions.map((name) => `if (!(${JSON.stringify(name)} in globalThis)) globalThis.${name} = ${name};`),
+    ...wanted.map((file, i) => `/* ${file} */\n${bodies[i]}\n;`),
     `/* ${test.file} */\n${source}`,
     `\n}).call(globalThis), ${milliseconds}));`,
     "} };",

@@ -144,7 +144,22 @@ const handlers = {
     await sleep(Number(get.get("delay") ?? 2000));
     return { headers: [] };
   },
-  "network-partition-key.py": () => ({ headers: [], body: "" }),
+  // How often it was asked, and over how many connections.
+  "network-partition-key.py": ({ get, response }) => {
+    const key = `connections ${get.get("uuid")}`;
+    const seen = stash.get(key) ?? { requests: 0, sockets: new Set() };
+    stash.set(key, seen);
+    seen.requests += 1;
+    seen.sockets.add(response.socket);
+    if (get.get("dispatch") === "clean_up") stash.delete(key);
+    const count = get.has("addcounter")
+      ? `. Request was sent ${seen.requests} times. ${seen.sockets.size} connections were created.`
+      : "";
+    return { status: Number(get.get("status") ?? 200), headers: [["Cache-Control", "no-store"]], body: `ok${count}` };
+  },
+  "parse-headers.py": ({ get, response }) => {
+    response.socket.end(`HTTP/1.1 200 OK\r\nMy-Custom-Header: ${get.get("my-custom-header")}\r\nContent-Length: 0\r\n\r\n`);
+  },
 
   // Of eventsource/.
   "message.py": async ({ get }) => {

@@ -37,6 +37,12 @@ function file(suite, addresses, request, response) {
     response.writeHead(404, { "content-type": "text/plain" }).end("no such file");
     return;
   }
+  if (name.endsWith(".asis")) {
+    const text = fs.readFileSync(name, "latin1");
+    // Some have no empty line after their head.
+    response.socket.end(/\r?\n\r?\n/.test(text) ? text : `${text.trimEnd()}\r\n\r\n`, "latin1");
+    return;
+  }
   const fill = (text) => substitute(text, addresses, { url, headers: request.headers });
   let body = fs.readFileSync(name);
   if (/\.sub\./.test(path.basename(name)) || url.searchParams.get("pipe")?.includes("sub")) {

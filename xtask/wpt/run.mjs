@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process";
 import fs from "node:fs";
 import path from "node:path";
 import { parseArgs } from "node:util";
-import { AREAS, NO_DOCUMENT, skipOf } from "./areas.mjs";
+import { AREAS, inapplicable, NO_DOCUMENT, skipOf } from "./areas.mjs";
 import { bundle, forWorkers, testsBelow } from "./bundle.mjs";
 import { startOrigin } from "./origin.mjs";
 import { expectedOf, summarize, surprises, writeExpectations, writePage } from "./report.mjs";
@@ -59,7 +59,7 @@ async function run(server, origin, test, name) {
   }
   if (answer.status !== 200) return failed(`${answer.status} ${result.error?.message}`);
   const tests = result.tests
-    .filter(([, status]) => status !== NOT_APPLICABLE)
+    .filter(([title, status]) => status !== NOT_APPLICABLE && inapplicable(test.id, title) === undefined)
     .map(([title, status, message]) => [title, status === PASS, message ?? ["", "", "timed out", "not run"][status]]);
   if (result.status === 1 || (tests.length === 0 && result.status !== 3)) tests.push(["(whole file)", false, result.message ?? "no result"]);
   return { tests };

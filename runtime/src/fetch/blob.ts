@@ -3,25 +3,37 @@ import {
   ArrayPrototypePush,
   bytesOf,
   concatBytes,
+  MathFloor,
   MathMax,
   MathMin,
+  MathTrunc,
   NativeUint8Array,
+  NumberIsFinite,
+  NumberIsNaN,
+  ObjectCreate,
   StringPrototypeCharCodeAt,
+  StringPrototypeIndexOf,
+  StringPrototypeSlice,
   StringPrototypeToLowerCase,
   TypedArrayPrototypeGetBuffer,
   TypedArrayPrototypeGetByteOffset,
   TypedArrayPrototypeGetLength,
   TypedArrayPrototypeSlice,
-  uncurryGetter,
 } from "../internal/primordials.ts";
-import { finishInterface, INTERNAL, requireArguments, toDictionary, toUSVString } from "../internal/webidl.ts";
+import { finishInterface, INTERNAL, requireArguments, takeSequence, toDictionary, toUSVString } from "../internal/webidl.ts";
 import { streamOf } from "../streams/streams.ts";
 import * as ops from "../host.ts";
 
 let blobBytes: (blob: Blob) => Uint8Array<ArrayBuffer>;
 let isBlob: (value: unknown) => value is Blob;
-let setBytes: (blob: Blob, bytes: Uint8Array<ArrayBuffer>, type: string) => void;
 let newBlob: (bytes: Uint8Array<ArrayBuffer>, type: string) => Blob;
+let setContent: (blob: Blob, bytes: Uint8Array<ArrayBuffer>, type: string) => void;
+let blobType: (blob: Blob) => string;
+let isFile: (value: unknown) => value is File;
+let fileName: (file: File) => string;
+let fileTime: (file: File) => number;
+/** Of bytes that nobody else writes to. */
+let newFile: (bytes: Uint8Array<ArrayBuffer>, name: string, type: string, lastModified: number) => File;
 
 /** A media type in its normal form; empty when it has characters that none has. */
 function normalizeType(type: string): string {
@@ -37,6 +49,46 @@ interface BlobOptions {
   endings: string;
 }
 
+/** Web IDL's `[Clamp] long long`: rounded, halves to the even neighbour. */
+function toOffset(value: unknown): number {
+  const number = Number(value);
+  if (NumberIsNaN(number)) return 0;
+  const below = MathFloor(number);
+  const over = number - below;
+  return over < 0.5 || (over === 0.5 && below % 2 === 0) ? below : below + 1;
+}
+
+/** Line breaks of any kind become LF, as on the system that servers run. */
+function nativeEndings(text: string): string {
+  let out = "";
+  let start = 0;
+  for (let at = StringPrototypeIndexOf(text, "\r"); at >= 0; at = StringPrototypeIndexOf(text, "\r", start)) {
+    out += `${StringPrototypeSlice(text, start, at)}\n`;
+    start = at + (StringPrototypeCharCodeAt(text, at + 1) === 10 ? 2 : 1);
+  }
+  return out + StringPrototypeSlice(text, start);
+}
+
+/** Web IDL's `long long`, as far as dates go. */
+function toLongLong(value: unknown): number {
+  const number = MathTrunc(Number(value));
+  return NumberIsFinite(number) ? number + 0 : 0;
+}
+
+/** In the order of Web IDL's dictionaries: by name. */
+function readOptions(options: unknown): { endings?: string; type?: string } {
+  const { endings, type } = toDictionary<BlobOptions>(options, "Blob options");
+  const found: { endings?: string; type?: string } = ObjectCreate(null);
+  if (endings !== undefined) {
+    found.endings = `${endings}`;
+    if (found.endings !== "transparent" && found.endings !== "native") {
+      throw new TypeError('The option endings is "transparent" or "native".');
+    }
+  }
+  if (type !== undefined) found.type = `${type}`;
+  return found;
+}
+
 export class Blob {
   /** Never written to once the blob exists, so that slices and clones can share it. */
   #bytes: Uint8Array<ArrayBuffer>;
@@ -48,33 +100,39 @@ export class Blob {
       this.#type = "";
       return;
     }
-    const chunks: Uint8Array<ArrayBuffer>[] = [];
+    const given: (string | Blob | Uint8Array<ArrayBuffer>)[] = [];
     if (parts !== undefined) {
-      if (typeof parts !== "object" || parts === null || parts[Symbol.iterator] === undefined) {
-        throw new TypeError("Blob takes a sequence of parts.");
-      }
-      for (const part of parts) {
-        const bytes = isBlob(part) ? part.#bytes : bytesOf(part);
-        ArrayPrototypePush(chunks, bytes ?? ops.encodeUtf8(toUSVString(part)));
+      takeSequence(parts, "A Blob's content", (part) => {
+        ArrayPrototypePush(given, isBlob(part) ? part : (bytesOf(part) ?? toUSVString(part)));
+      });
+    }
+    const { endings = "transparent", type } = readOptions(options);
+    const chunks: Uint8Array<ArrayBuffer>[] = [];
+    for (let i = 0; i < given.length; i++) {
+      const part = given[i]!;
+      if (typeof part === "string") {
+        ArrayPrototypePush(chunks, ops.encodeUtf8(endings === "native" ? nativeEndings(part) : part));
+      } else {
+        ArrayPrototypePush(chunks, isBlob(part) ? part.#bytes : part);
       }
     }
-    const given = toDictionary<BlobOptions>(options, "Blob options");
     // A lone chunk is somebody else's memory.
     this.#bytes = chunks.length === 1 ? TypedArrayPrototypeSlice(chunks[0]!) : concatBytes(chunks);
-    this.#type = given.type === undefined ? "" : normalizeType(`${given.type}`);
+    this.#type = type === undefined ? "" : normalizeType(type);
   }
 
   static {
     blobBytes = (blob) => blob.#bytes;
     isBlob = (value): value is Blob => typeof value === "object" && value !== null && #bytes in value;
-    newBlob = (bytes, type) => {
-      const blob = new Blob(INTERNAL as never);
-      setBytes(blob, bytes, type);
-      return blob;
-    };
-    setBytes = (blob, bytes, type) => {
+    blobType = (blob) => blob.#type;
+    setContent = (blob, bytes, type) => {
       blob.#bytes = bytes;
       blob.#type = normalizeType(type);
+    };
+    newBlob = (bytes, type) => {
+      const blob = new Blob(INTERNAL as never);
+      setContent(blob, bytes, type);
+      return blob;
     };
   }
 
@@ -88,7 +146,7 @@ export class Blob {
     const size = TypedArrayPrototypeGetLength(this.#bytes);
     const clamp = (given: number | undefined, otherwise: number) => {
       if (given === undefined) return otherwise;
-      const at = Math.trunc(Number(given)) || 0;
+      const at = toOffset(given);
       return at < 0 ? MathMax(size + at, 0) : MathMin(at, size);
     };
     const from = clamp(start, 0);
@@ -115,28 +173,36 @@ export class Blob {
 }
 finishInterface(Blob, "Blob");
 
-const getType = uncurryGetter<string>(Blob.prototype, "type");
-let copyFile: (blob: Blob) => File | undefined;
-
 export class File extends Blob {
   #name: string;
   #lastModified: number;
 
-  static {
-    copyFile = (blob) => {
-      if (!(#name in blob)) return undefined;
-      const copy = new File(INTERNAL as never, blob.#name, { lastModified: blob.#lastModified });
-      setBytes(copy, blobBytes(blob), getType(blob));
-      return copy;
-    };
-  }
-
   constructor(parts: Iterable<unknown>, name: string, options: (Partial<BlobOptions> & { lastModified?: number }) | undefined = undefined) {
+    if ((parts as unknown) === INTERNAL) {
+      super(INTERNAL as never);
+      this.#name = name;
+      this.#lastModified = 0;
+      return;
+    }
     requireArguments(arguments.length, 2, "File constructor");
     super(parts, options);
     this.#name = toUSVString(name);
-    this.#lastModified = options?.lastModified === undefined ? ops.now() : Math.trunc(Number(options.lastModified)) || 0;
+    const time = options?.lastModified;
+    this.#lastModified = time === undefined ? ops.now() : toLongLong(time);
   }
+
+  static {
+    isFile = (value): value is File => typeof value === "object" && value !== null && #name in value;
+    fileName = (file) => file.#name;
+    fileTime = (file) => file.#lastModified;
+    newFile = (bytes, name, type, lastModified) => {
+      const file = new File(INTERNAL as never, name);
+      setContent(file, bytes, type);
+      file.#lastModified = lastModified;
+      return file;
+    };
+  }
+
   get name(): string {
     return this.#name;
   }
@@ -152,8 +218,8 @@ finishInterface(File, "File");
 /** A copy of a `Blob` or `File` for a structured clone, undefined for anything else. The bytes are shared: nothing changes them. */
 export function copyBlob(value: object): Blob | undefined {
   if (!isBlob(value)) return undefined;
-  const copy = copyFile(value);
-  return copy ?? newBlob(blobBytes(value), getType(value));
+  const bytes = blobBytes(value);
+  return isFile(value) ? newFile(bytes, fileName(value), blobType(value), fileTime(value)) : newBlob(bytes, blobType(value));
 }
 
-export { blobBytes, isBlob, newBlob };
+export { blobBytes, blobType, fileName, fileTime, isBlob, isFile, newBlob, newFile };

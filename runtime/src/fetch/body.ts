@@ -1,15 +1,17 @@
 /** What `Request` and `Response` share: their bodies. */
 import {
+  ArrayBufferPrototypeGetByteLength,
   bytesOf,
   JSONParse,
+  NativeUint8Array,
   ObjectDefineProperty,
   ObjectGetOwnPropertyDescriptor,
+  PromiseReject,
+  PromiseResolve,
   ReflectOwnKeys,
-  StringPrototypeIndexOf,
-  StringPrototypeSlice,
-  StringPrototypeToLowerCase,
   StringPrototypeToWellFormed,
-  StringPrototypeTrim,
+  TypedArrayPrototypeGetBuffer,
+  TypedArrayPrototypeGetByteLength,
   TypedArrayPrototypeSlice,
 } from "../internal/primordials.ts";
 import { toUSVString } from "../internal/webidl.ts";
@@ -24,12 +26,13 @@ import {
   tee,
   usedStream,
 } from "../streams/streams.ts";
-import { isParams } from "../url/search-params.ts";
+import type { Convert } from "../streams/consume.ts";
+import { isParams, parseUrlEncoded } from "../url/search-params.ts";
 import * as ops from "../host.ts";
-import { type Blob, blobBytes, isBlob, newBlob } from "./blob.ts";
-import { FormData, isFormData } from "./form-data.ts";
+import { type Blob, blobBytes, blobType, isBlob, newBlob } from "./blob.ts";
+import { appendEntry, FormData, isFormData } from "./form-data.ts";
+import { extractMime, mimeParameter, serializeMime } from "./mime.ts";
 import { parseMultipart, serializeMultipart } from "./multipart.ts";
-import { parseUrlEncoded } from "../url/search-params.ts";
 
 /** In the place of a body that was read without ever having been a stream. */
 export const CONSUMED: unique symbol = Symbol("consumed");
@@ -69,7 +72,7 @@ export function extractBody(value: unknown): RawBody {
       return value;
     }
     if (isBlob(value)) {
-      if (value.type !== "") extractedType = value.type;
+      if (blobType(value) !== "") extractedType = blobType(value);
       return blobBytes(value);
     }
     if (isParams(value)) {
@@ -104,36 +107,40 @@ export interface BodyAccess<T> {
   contentType(owner: T): string | null;
 }
 
-/**
- * Adds `body`, `bodyUsed` and the reading methods to a class. Async functions here never return a promise without awaiting
- * it: to resolve with a promise looks up its `then`, which a worker may have replaced.
- */
+const toText = (bytes: Uint8Array<ArrayBuffer>): string => ops.decodeUtf8(bytes, false, false);
+const toJson = (bytes: Uint8Array<ArrayBuffer>): unknown => JSONParse(toText(bytes));
+const toBytes = (bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> => bytes;
+const toBuffer = (bytes: Uint8Array<ArrayBuffer>): ArrayBuffer =>
+  // What came whole may be part of a larger buffer.
+  TypedArrayPrototypeGetByteLength(bytes) === ArrayBufferPrototypeGetByteLength(TypedArrayPrototypeGetBuffer(bytes))
+    ? TypedArrayPrototypeGetBuffer(bytes)
+    : TypedArrayPrototypeGetBuffer(TypedArrayPrototypeSlice(bytes));
+
+/** Adds `body`, `bodyUsed` and the reading methods to a class. */
 export function installBody<T extends object>(prototype: T, access: BodyAccess<T>): void {
-  /** Takes the body out; it counts as used from now on. */
-  function take(owner: T): RawBody {
-    const raw = access.get(owner);
-    if (isUnusable(raw)) throw alreadyUsed();
-    if (raw !== null && !isReadableStream(raw)) access.set(owner, CONSUMED);
-    return raw;
-  }
-
-  async function takeBytes(owner: T): Promise<Uint8Array<ArrayBuffer>> {
-    const raw = take(owner);
-    if (raw === null) return new Uint8Array(0);
-    if (typeof raw === "string") return ops.encodeUtf8(raw);
-    if (raw instanceof IncomingBody) return await raw.collect();
-    if (isReadableStream(raw)) return await collectBytes(raw);
-    // Copied, for blobs and clones share theirs.
-    return TypedArrayPrototypeSlice(raw as Uint8Array);
-  }
-
-  async function takeText(owner: T): Promise<string> {
-    const raw = access.get(owner);
-    if (typeof raw === "string") {
+  /** Takes the body out; it counts as used from now on. Rejects at once when it is known already that reading fails. */
+  function consume<R>(owner: T, convert: Convert<R>): Promise<R> {
+    try {
+      const raw = access.get(owner);
+      if (isUnusable(raw)) throw alreadyUsed();
+      if (raw !== null && isReadableStream(raw)) return collectBytes(raw, convert);
+      if (raw instanceof IncomingBody) {
+        if (raw.error !== undefined) throw raw.error;
+        access.set(owner, CONSUMED);
+        return raw.collect(convert);
+      }
+      if (raw === null) return PromiseResolve(convert(new NativeUint8Array(0)));
       access.set(owner, CONSUMED);
-      return StringPrototypeToWellFormed(raw);
+      if (typeof raw !== "string") {
+        // Copied, for blobs and clones share theirs.
+        return PromiseResolve(convert(TypedArrayPrototypeSlice(raw as Uint8Array)));
+      }
+      if ((convert as Convert<unknown>) === toText) return PromiseResolve(StringPrototypeToWellFormed(raw) as R);
+      if ((convert as Convert<unknown>) === toJson) return PromiseResolve(JSONParse(StringPrototypeToWellFormed(raw)) as R);
+      return PromiseResolve(convert(ops.encodeUtf8(raw)));
+    } catch (error) {
+      return PromiseReject(error);
     }
-    return ops.decodeUtf8(await takeBytes(owner), false, false);
   }
 
   const members = {
@@ -149,43 +156,50 @@ export function installBody<T extends object>(prototype: T, access: BodyAccess<T
       const raw = access.get(this as unknown as T);
       return raw === CONSUMED || (isReadableStream(raw) && isDisturbed(raw));
     },
-    async arrayBuffer(): Promise<ArrayBuffer> {
-      return (await takeBytes(this as unknown as T)).buffer;
+    arrayBuffer(): Promise<ArrayBuffer> {
+      return consume(this as unknown as T, toBuffer);
     },
-    async blob(): Promise<Blob> {
+    blob(): Promise<Blob> {
       const owner = this as unknown as T;
-      const type = access.contentType(owner) ?? "";
-      return newBlob(await takeBytes(owner), type);
+      return consume(owner, (bytes) => newBlob(bytes, typeOf(access.contentType(owner))));
     },
-    async bytes(): Promise<Uint8Array> {
-      return await takeBytes(this as unknown as T);
+    bytes(): Promise<Uint8Array> {
+      return consume(this as unknown as T, toBytes);
     },
-    async formData(): Promise<FormData> {
+    formData(): Promise<FormData> {
       const owner = this as unknown as T;
-      const type = access.contentType(owner) ?? "";
-      const semicolon = StringPrototypeIndexOf(type, ";");
-      const essence = StringPrototypeToLowerCase(
-        StringPrototypeTrim(semicolon < 0 ? type : StringPrototypeSlice(type, 0, semicolon)),
-      );
-      if (essence === "multipart/form-data") return parseMultipart(await takeBytes(owner), type);
-      if (essence === "application/x-www-form-urlencoded") {
-        const list = parseUrlEncoded(ops.decodeUtf8(await takeBytes(owner), false, true));
-        const form = new FormData();
-        for (let i = 0; i < list.length; i += 2) form.append(list[i]!, list[i + 1]);
-        return form;
-      }
-      throw new TypeError(`A body of type "${type}" is no form.`);
+      return consume(owner, (bytes) => toForm(bytes, access.contentType(owner) ?? ""));
     },
-    async json(): Promise<unknown> {
-      return JSONParse(await takeText(this as unknown as T));
+    json(): Promise<unknown> {
+      return consume(this as unknown as T, toJson);
     },
-    async text(): Promise<string> {
-      return await takeText(this as unknown as T);
+    text(): Promise<string> {
+      return consume(this as unknown as T, toText);
     },
   };
   for (const key of ReflectOwnKeys(members)) {
     ObjectDefineProperty(prototype, key, ObjectGetOwnPropertyDescriptor(members, key)!);
   }
+}
+
+/** The type of a body's blob: that of its content, in the form of the MIME Sniffing Standard. */
+function typeOf(contentType: string | null): string {
+  if (contentType === null) return "";
+  const parsed = extractMime(contentType);
+  return parsed === undefined ? "" : serializeMime(parsed);
+}
+
+/** Throws a `TypeError` for anything that is no form. */
+function toForm(bytes: Uint8Array<ArrayBuffer>, contentType: string): FormData {
+  const type = extractMime(contentType);
+  if (type?.essence === "multipart/form-data") return parseMultipart(bytes, mimeParameter(type, "boundary"));
+  if (type?.essence === "application/x-www-form-urlencoded") {
+    const list = parseUrlEncoded(ops.decodeUtf8(bytes, false, true));
+    const form = new FormData();
+    for (let i = 0; i < list.length; i += 2) appendEntry(form, list[i]!, list[i + 1]!);
+    return form;
+  }
+  throw new TypeError(`A body of type "${contentType}" is no form.`);
 }
 
 function materialize(raw: Exclude<RawBody, null | ReadableStream<unknown>>): ReadableStream<unknown> {

@@ -12,7 +12,7 @@ import * as ops from "../host.ts";
 import { loadPart } from "../internal/parts.ts";
 import { IncomingBody } from "../streams/incoming.ts";
 import { PumpStopped, pump, stopPump } from "../streams/pump.ts";
-import type { ReadableStream } from "../streams/streams.ts";
+import { cancelQuietly, isReadableStream, openReader, type ReadableStream } from "../streams/streams.ts";
 import { parseHref } from "../url/url.ts";
 import { alreadyUsed, isUnusable, type RawBody } from "./body.ts";
 import { copyHeaders, fromHead, type Headers, peek, removeAll, toHead } from "./headers.ts";
@@ -34,10 +34,10 @@ function isRedirect(status: number): boolean {
 
 /** The header list as it is sent: what the runtime decodes is asked for, and the length of what is known is told. */
 function outgoing(headers: Headers, body: RawBody): Head {
-  let more = "";
+  let more = peek(headers, "accept") === null ? "accept\0*/*\0" : "";
   if (peek(headers, "accept-encoding") === null) {
     // Parts of an encoded body cannot be decoded.
-    more = peek(headers, "range") === null ? "accept-encoding\0gzip, br\0" : "accept-encoding\0identity\0";
+    more += peek(headers, "range") === null ? "accept-encoding\0gzip, br\0" : "accept-encoding\0identity\0";
   }
   if (typeof body === "string" || body instanceof Uint8Array) {
     if (peek(headers, "content-length") !== null) removeAll((headers = copyHeaders(headers)), LENGTH);
@@ -93,7 +93,11 @@ async function run(request: Request, to?: Target): Promise<Response> {
   let { method, url } = request;
   let body = parts.raw;
   const signal = parts.signal;
-  if (signal?.aborted) throw signal.reason;
+  if (signal?.aborted) {
+    const { reason } = signal;
+    if (isReadableStream(body) && !isUnusable(body)) cancelQuietly(openReader(body), reason);
+    throw reason;
+  }
   if (isUnusable(body)) throw alreadyUsed();
   if (to === undefined && StringPrototypeStartsWith(url, "data:")) {
     return loadPart<typeof import("../parts/data-url.ts")>("data-url").fetchDataUrl(url, method);

@@ -2,18 +2,23 @@
 import { ArrayPrototypePush } from "../internal/primordials.ts";
 import { finishInterface, requireArguments, toUSVString } from "../internal/webidl.ts";
 import { defineIteration } from "../internal/iterable.ts";
-import { type Blob, File, isBlob } from "./blob.ts";
+import * as ops from "../host.ts";
+import { blobBytes, blobType, type File, fileTime, isBlob, isFile, newFile } from "./blob.ts";
 
 export type FormDataValue = string | File;
 
 let entriesOf: (form: FormData) => readonly FormDataValue[];
+/** Adds what needs no conversion. */
+let appendEntry: (form: FormData, name: string, value: FormDataValue) => void;
 let isFormData: (value: unknown) => value is FormData;
 
 function toValue(value: unknown, filename: unknown, what: string): FormDataValue {
   if (isBlob(value)) {
-    if (value instanceof File && filename === undefined) return value;
-    const name = filename === undefined ? "blob" : toUSVString(filename);
-    return new File([value], name, { type: (value as Blob).type });
+    if (isFile(value)) {
+      if (filename === undefined) return value;
+      return newFile(blobBytes(value), toUSVString(filename), blobType(value), fileTime(value));
+    }
+    return newFile(blobBytes(value), filename === undefined ? "blob" : toUSVString(filename), blobType(value), ops.now());
   }
   if (filename !== undefined) throw new TypeError(`${what} takes a file name only with a Blob.`);
   return toUSVString(value);
@@ -28,6 +33,9 @@ export class FormData {
 
   static {
     entriesOf = (form) => form.#list;
+    appendEntry = (form, name, value) => {
+      ArrayPrototypePush(form.#list, name, value);
+    };
     isFormData = (value): value is FormData => typeof value === "object" && value !== null && #list in value;
     defineIteration(FormData.prototype, "FormData", (form) => form.#list);
   }
@@ -87,4 +95,4 @@ export class FormData {
 }
 finishInterface(FormData, "FormData");
 
-export { entriesOf, isFormData };
+export { appendEntry, entriesOf, isFormData };

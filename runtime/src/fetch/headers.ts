@@ -11,7 +11,7 @@ import {
   StringPrototypeSlice,
   StringPrototypeToLowerCase,
 } from "../internal/primordials.ts";
-import { finishInterface, INTERNAL, requireArguments, toByteString } from "../internal/webidl.ts";
+import { finishInterface, INTERNAL, requireArguments, takeSequence, toByteString } from "../internal/webidl.ts";
 import { defineIteration } from "../internal/iterable.ts";
 import type { Head } from "../ops.d.ts";
 
@@ -149,19 +149,19 @@ export class Headers {
     }
     if (init === null) throw new TypeError("Headers take an object, pairs or other Headers.");
     const list = this.#materialize();
-    if (isHeaders(init)) {
+    const iterator = (init as Partial<Iterable<unknown>>)[Symbol.iterator];
+    if (iterator === ITERATOR && isHeaders(init)) {
       const other = init.#materialize();
       for (let i = 0; i < other.length; i++) ArrayPrototypePush(list, other[i]);
       return;
     }
-    const iterator = (init as Partial<Iterable<unknown>>)[Symbol.iterator];
     if (iterator !== undefined && iterator !== null) {
-      for (const entry of init as Iterable<unknown>) {
-        if (typeof entry !== "object" || entry === null) throw new TypeError("Headers take pairs.");
-        const pair = [...(entry as Iterable<unknown>)];
+      takeSequence(init, "Headers", (entry) => {
+        const pair: unknown[] = [];
+        takeSequence(entry, "An entry of Headers", (item) => ArrayPrototypePush(pair, item));
         if (pair.length !== 2) throw new TypeError("Each pair of Headers must have two items.");
         ArrayPrototypePush(list, normalizeName(pair[0]), normalizeValue(pair[1]));
-      }
+      });
       return;
     }
     const keys = ReflectOwnKeys(init);
@@ -286,5 +286,7 @@ export class Headers {
   }
 }
 finishInterface(Headers, "Headers");
+/** As long as it was not replaced, the list can be copied without it. */
+const ITERATOR = Headers.prototype[Symbol.iterator as never] as unknown;
 
 export { addDefault, copyHeaders, fill, freeze, fromHead, isHeaders, peek, removeAll, toHead };

@@ -10,12 +10,21 @@ import {
   StringPrototypeSlice,
   StringPrototypeToLowerCase,
   StringPrototypeTrim,
-  TypedArrayPrototypeSlice,
+  TypedArrayPrototypeGetByteLength,
   TypedArrayPrototypeSubarray,
 } from "../internal/primordials.ts";
 import * as ops from "../host.ts";
-import { blobBytes, File } from "./blob.ts";
-import { entriesOf, FormData } from "./form-data.ts";
+import { blobBytes, blobType, fileName, newFile } from "./blob.ts";
+import { appendEntry, entriesOf, FormData } from "./form-data.ts";
+
+/** Parts of one form; each costs memory beyond its bytes. */
+const PARTS_MAX = 20_000;
+/** Header of one part, bytes. */
+const PART_HEAD_MAX = 16 << 10;
+/** RFC 2046 allows 70 characters. */
+const BOUNDARY_MAX = 256;
+/** Bytes that are looked through as text at a time. */
+const WINDOW = 256 << 10;
 
 /** Escapes a name for a quoted string, as browsers do. */
 function escapeName(text: string): string {
@@ -57,7 +66,7 @@ export function serializeMultipart(form: FormData): { bytes: Uint8Array<ArrayBuf
     if (typeof value === "string") {
       ArrayPrototypePush(chunks, ops.encodeUtf8(`${head}\r\n\r\n${normalizeBreaks(value)}\r\n`));
     } else {
-      head += `; filename="${escapeName(value.name)}"\r\nContent-Type: ${value.type || "application/octet-stream"}\r\n\r\n`;
+      head += `; filename="${escapeName(fileName(value))}"\r\nContent-Type: ${blobType(value) || "application/octet-stream"}\r\n\r\n`;
       ArrayPrototypePush(chunks, ops.encodeUtf8(head), blobBytes(value), ops.encodeUtf8("\r\n"));
     }
   }
@@ -68,7 +77,7 @@ export function serializeMultipart(form: FormData): { bytes: Uint8Array<ArrayBuf
 const PARAMETER = /;[ \t]*([A-Za-z-]+)=(?:"((?:[^"\\\r\n]|\\.)*)"|([^;\s]*))/y;
 
 /** A parameter of a header field, like the boundary of a content type. */
-export function parameterOf(value: string, wanted: string): string | undefined {
+function parameterOf(value: string, wanted: string): string | undefined {
   const start = StringPrototypeIndexOf(value, ";");
   if (start < 0) return undefined;
   PARAMETER.lastIndex = start;
@@ -110,34 +119,76 @@ function malformed(why: string): TypeError {
   return new TypeError(`The body is not valid multipart/form-data: ${why}.`);
 }
 
-/** Throws a `TypeError` for anything malformed or cut off. */
-export function parseMultipart(bytes: Uint8Array<ArrayBuffer>, type: string): FormData {
-  const boundary = parameterOf(type, "boundary");
-  if (boundary === undefined || boundary === "") throw malformed("it has no boundary");
-  // One character a byte, so that offsets are the same in both.
-  const text = ops.decodeLatin1(bytes);
-  const delimiter = `--${boundary}`;
-  const form = new FormData();
-  let at = StringPrototypeIndexOf(text, delimiter);
-  if (at < 0) throw malformed("the boundary does not occur");
-  if (at > 0 && StringPrototypeSlice(text, at - 2, at) !== "\r\n") throw malformed("the boundary does not begin a line");
-  at += delimiter.length;
-  for (;;) {
-    if (StringPrototypeSlice(text, at, at + 2) === "--") return form;
-    if (StringPrototypeSlice(text, at, at + 2) !== "\r\n") throw malformed("a boundary does not end its line");
-    at += 2;
-    const headEnd = StringPrototypeIndexOf(text, "\r\n\r\n", at);
-    if (headEnd < 0) throw malformed("a part has no end of its header");
-    const head = StringPrototypeSlice(text, at, headEnd);
-    const start = headEnd + 4;
-    const end = StringPrototypeIndexOf(text, `\r\n${delimiter}`, headEnd + 2);
-    if (end < 0) throw malformed("it is cut off");
-    addPart(form, head, bytes, start, end < start ? start : end);
-    at = end + 2 + delimiter.length;
+/** Finds patterns in bytes, as text of one character a byte, without ever making text of all of them. */
+class Scanner {
+  readonly #bytes: Uint8Array<ArrayBuffer>;
+  readonly #length: number;
+  #text = "";
+  #base = 0;
+
+  constructor(bytes: Uint8Array<ArrayBuffer>) {
+    this.#bytes = bytes;
+    this.#length = TypedArrayPrototypeGetByteLength(bytes);
+  }
+
+  /** Where the pattern begins, at `from` or behind and before `limit`; -1 when it does not. */
+  find(pattern: string, from: number, limit = this.#length): number {
+    for (let at = from; at < limit; ) {
+      if (at < this.#base || at + pattern.length > this.#base + this.#text.length) this.#load(at);
+      const found = StringPrototypeIndexOf(this.#text, pattern, at - this.#base);
+      if (found >= 0) return this.#base + found < limit ? this.#base + found : -1;
+      const end = this.#base + this.#text.length;
+      if (end === this.#length) return -1;
+      at = end - pattern.length + 1;
+    }
+    return -1;
+  }
+
+  /** So many characters, as many as there are. */
+  slice(from: number, to: number): string {
+    if (from >= this.#base && to <= this.#base + this.#text.length) {
+      return StringPrototypeSlice(this.#text, from - this.#base, to - this.#base);
+    }
+    return ops.decodeLatin1(TypedArrayPrototypeSubarray(this.#bytes, from, to));
+  }
+
+  #load(from: number): void {
+    this.#base = from;
+    this.#text = ops.decodeLatin1(TypedArrayPrototypeSubarray(this.#bytes, from, from + WINDOW));
   }
 }
 
-function addPart(form: FormData, head: string, bytes: Uint8Array<ArrayBuffer>, start: number, end: number): void {
+/**
+ * The form in a body (RFC 7578; Fetch Standard, "multipart/form-data parser"). Files share the memory of `bytes`, which
+ * nobody may write to any more. Throws a `TypeError` for anything malformed or cut off.
+ */
+export function parseMultipart(bytes: Uint8Array<ArrayBuffer>, boundary: string | undefined): FormData {
+  if (boundary === undefined || boundary === "") throw malformed("it has no boundary");
+  if (boundary.length > BOUNDARY_MAX) throw malformed("its boundary is too long");
+  const text = new Scanner(bytes);
+  const delimiter = `--${boundary}`;
+  const form = new FormData();
+  let at = text.find(delimiter, 0);
+  if (at < 0) throw malformed("the boundary does not occur");
+  if (at > 0 && text.slice(at - 2, at) !== "\r\n") throw malformed("the boundary does not begin a line");
+  at += delimiter.length;
+  for (let parts = 0; ; parts++) {
+    const end = text.slice(at, at + 2);
+    if (end === "--") return form;
+    if (end !== "\r\n") throw malformed("a boundary does not end its line");
+    if (parts === PARTS_MAX) throw malformed(`it has more than ${PARTS_MAX} parts`);
+    at += 2;
+    const headEnd = text.find("\r\n\r\n", at, at + PART_HEAD_MAX);
+    if (headEnd < 0) throw malformed("a part has no end of its header, or a very long one");
+    const start = headEnd + 4;
+    const next = text.find(`\r\n${delimiter}`, headEnd + 2);
+    if (next < 0) throw malformed("it is cut off");
+    addPart(form, text.slice(at, headEnd), TypedArrayPrototypeSubarray(bytes, start, next < start ? start : next));
+    at = next + 2 + delimiter.length;
+  }
+}
+
+function addPart(form: FormData, head: string, content: Uint8Array<ArrayBuffer>): void {
   let name: string | undefined;
   let filename: string | undefined;
   let type = "text/plain";
@@ -160,10 +211,6 @@ function addPart(form: FormData, head: string, bytes: Uint8Array<ArrayBuffer>, s
   }
   if (name === undefined) throw malformed("a part has no name");
   const key = utf8Of(unescapeName(name));
-  if (filename === undefined) {
-    form.append(key, ops.decodeUtf8(TypedArrayPrototypeSubarray(bytes, start, end), false, true));
-  } else {
-    const content = TypedArrayPrototypeSlice(bytes, start, end);
-    form.append(key, new File([content], utf8Of(unescapeName(filename)), { type }));
-  }
+  if (filename === undefined) appendEntry(form, key, ops.decodeUtf8(content, false, true));
+  else appendEntry(form, key, newFile(content, utf8Of(unescapeName(filename)), type, ops.now()));
 }

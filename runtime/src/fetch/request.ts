@@ -3,7 +3,8 @@ import { ArrayPrototypeIndexOf, RegExpPrototypeExec, StringPrototypeToUpperCase 
 import { finishInterface, INTERNAL, requireArguments, toDictionary, toUSVString } from "../internal/webidl.ts";
 import { abortSignal, type AbortSignal, following, isAbortSignal, newSignal } from "../dom/abort.ts";
 import { IncomingBody } from "../streams/incoming.ts";
-import { hrefOf, URL } from "../url/url.ts";
+import { isReadableStream, moveStream } from "../streams/streams.ts";
+import { hrefOf, parseHref, URL } from "../url/url.ts";
 import { isPlainUrl } from "../url/plain.ts";
 import type { Head, Key } from "../ops.d.ts";
 import { alreadyUsed, cloneBody, CONSUMED, extractBody, extractedType, installBody, isUnusable, type RawBody } from "./body.ts";
@@ -23,6 +24,8 @@ export interface RequestInit {
   referrer: string;
   referrerPolicy: string;
   duplex: string;
+  priority: string;
+  window: null;
 }
 
 /** The parts that mean nothing here but can be asked for. */
@@ -152,22 +155,27 @@ export class Request {
 
     const headers = new Headers();
     if (given.headers !== undefined) fill(headers, given.headers);
-    else if (inherited !== undefined) fill(headers, inherited.headers);
-    this.#headers = headers;
+    this.#headers = given.headers === undefined && inherited !== undefined ? copyHeaders(inherited.headers) : headers;
 
     if (given.body !== undefined && given.body !== null) {
       if (this.#method === "GET" || this.#method === "HEAD") {
         throw new TypeError(`A request with method ${this.#method} cannot have a body.`);
       }
       this.#raw = extractBody(given.body);
-      if (extractedType !== undefined) addDefault(headers, "content-type", extractedType);
+      if (extractedType !== undefined) addDefault(this.#headers, "content-type", extractedType);
     } else if (inherited !== undefined && given.body !== null) {
       if (isUnusable(inherited.#raw)) throw alreadyUsed();
       if (inherited.#raw !== null && (this.#method === "GET" || this.#method === "HEAD")) {
         throw new TypeError(`A request with method ${this.#method} cannot have a body.`);
       }
-      this.#raw = inherited.#raw;
-      markRequestUsed(inherited);
+      const raw = inherited.#raw;
+      if (raw !== null && isReadableStream(raw)) {
+        // The other keeps its stream, which is used up from now on.
+        this.#raw = moveStream(raw);
+      } else {
+        this.#raw = raw;
+        markRequestUsed(inherited);
+      }
     }
   }
 
@@ -237,24 +245,43 @@ const CHOICES: Record<string, string[]> = {
   cache: ["default", "no-store", "reload", "no-cache", "force-cache", "only-if-cached"],
   credentials: ["omit", "same-origin", "include"],
   mode: ["same-origin", "no-cors", "cors", "navigate"],
+  referrerPolicy: [
+    "", "no-referrer", "no-referrer-when-downgrade", "same-origin", "origin", "strict-origin", "origin-when-cross-origin",
+    "strict-origin-when-cross-origin", "unsafe-url",
+  ],
+  duplex: ["half"],
+  priority: ["high", "low", "auto"],
 };
 
-const CHOSEN = ["redirect", "cache", "credentials", "mode"] as const;
-const FREE = ["integrity", "referrer", "referrerPolicy"] as const;
+const CHOSEN = ["redirect", "cache", "credentials", "mode", "referrerPolicy"] as const;
+/** Checked, and of no consequence. */
+const IDLE = ["duplex", "priority"] as const;
+
+function toChoice(name: string, given: unknown): string {
+  const value = `${given as string}`;
+  if (ArrayPrototypeIndexOf(CHOICES[name]!, value) < 0) throw new TypeError(`"${value}" is no value of the option ${name}.`);
+  return value;
+}
+
+function toReferrer(given: string): string {
+  const text = toUSVString(given);
+  if (text === "") return "";
+  const href = parseHref(text);
+  if (href === undefined) throw new TypeError(`The referrer is no URL: ${text}`);
+  return href;
+}
 
 function withOptions(base: Extra, given: Partial<RequestInit>): Extra {
   let extra = base;
   for (let i = 0; i < CHOSEN.length; i++) {
     const name = CHOSEN[i]!;
-    if (given[name] === undefined) continue;
-    const value = `${given[name]}`;
-    if (ArrayPrototypeIndexOf(CHOICES[name]!, value) < 0) throw new TypeError(`"${value}" is no value of the option ${name}.`);
-    extra = { ...extra, [name]: value };
+    if (given[name] !== undefined) extra = { ...extra, [name]: toChoice(name, given[name]) };
   }
-  for (let i = 0; i < FREE.length; i++) {
-    const name = FREE[i]!;
-    if (given[name] !== undefined) extra = { ...extra, [name]: `${given[name]}` };
-  }
+  if (extra.mode === "navigate" && given.mode !== undefined) throw new TypeError("A request's mode cannot be navigate.");
+  for (let i = 0; i < IDLE.length; i++) if (given[IDLE[i]!] !== undefined) toChoice(IDLE[i]!, given[IDLE[i]!]);
+  if (given.window !== undefined && given.window !== null) throw new TypeError("The option window can only be null.");
+  if (given.integrity !== undefined) extra = { ...extra, integrity: `${given.integrity}` };
+  if (given.referrer !== undefined) extra = { ...extra, referrer: toReferrer(given.referrer) };
   if (given.keepalive !== undefined) extra = { ...extra, keepalive: !!given.keepalive };
   return extra;
 }

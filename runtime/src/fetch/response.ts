@@ -6,6 +6,7 @@ import { loadPart } from "../internal/parts.ts";
 import type { WebSocket } from "../websocket/socket.ts";
 import type { Head } from "../ops.d.ts";
 import { cloneBody, CONSUMED, extractBody, extractedType, installBody, type RawBody, TEXT_TYPE } from "./body.ts";
+import { reasonPhrase } from "./reason-phrase.ts";
 import { addDefault, copyHeaders, fill, freeze, fromHead, Headers, peek, toHead } from "./headers.ts";
 
 interface ResponseInit {
@@ -102,7 +103,7 @@ export class Response {
       response.#status = status;
       response.#raw = body;
       response.#headers = fromHead(head, true);
-      response.#extra = { statusText: "", type: "default", url, redirected };
+      response.#extra = { statusText: reasonPhrase(status), type: "basic", url, redirected };
       return response;
     };
     installBody(Response.prototype, {

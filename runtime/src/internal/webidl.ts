@@ -4,6 +4,7 @@ import {
   ObjectDefineProperty,
   ObjectFreeze,
   ObjectGetOwnPropertyDescriptor,
+  ReflectApply,
   ReflectOwnKeys,
   StringPrototypeCharCodeAt,
   StringPrototypeToWellFormed,
@@ -43,6 +44,25 @@ export function toDictionary<T extends object>(value: unknown, what: string): Pa
   if (value === undefined || value === null) return NOTHING;
   if (typeof value !== "object" && typeof value !== "function") throw new TypeError(`${what} must be an object.`);
   return value as Partial<T>;
+}
+
+/** Calls `take` with each item of a sequence, as it comes (Web IDL, section 3.2.21). */
+export function takeSequence(value: unknown, what: string, take: (item: unknown) => void): void {
+  const method = isObject(value) ? (value as Partial<Iterable<unknown>>)[Symbol.iterator] : undefined;
+  if (typeof method !== "function") throw new TypeError(`${what} must be a sequence.`);
+  const iterator = ReflectApply(method, value, []) as Iterator<unknown>;
+  if (!isObject(iterator)) throw new TypeError(`${what} must be a sequence.`);
+  const { next } = iterator;
+  for (;;) {
+    const result = ReflectApply(next, iterator, []) as IteratorResult<unknown>;
+    if (!isObject(result)) throw new TypeError(`${what} must be a sequence.`);
+    if (result.done) return;
+    take(result.value);
+  }
+}
+
+function isObject(value: unknown): value is object {
+  return (typeof value === "object" && value !== null) || typeof value === "function";
 }
 
 /** For constructors that only the runtime may call. */

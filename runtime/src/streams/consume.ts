@@ -1,5 +1,5 @@
 /** Reading a stream's bytes to the end, on behalf of the runtime. */
-import { ArrayPrototypePush, bytesOf, concatBytes, PromiseReject } from "../internal/primordials.ts";
+import { ArrayPrototypePush, bytesOf, concatBytes, ObjectCreate, PromiseReject, TypedArrayPrototypeSlice } from "../internal/primordials.ts";
 import { takeBody } from "./native.ts";
 import { Deferred } from "./promises.ts";
 import { cancelReadable, type ReadRequest } from "./readable.ts";
@@ -11,15 +11,20 @@ export function badChunk(): TypeError {
   return new TypeError("A body stream gave a chunk that is no Uint8Array; strings can be piped through a TextEncoderStream.");
 }
 
-class Collector implements ReadRequest {
+/** Makes of bytes what they are read for, before any promise sees them: to resolve with an object looks up its `then`. */
+export type Convert<T> = (bytes: Uint8Array<ArrayBuffer>) => T;
+
+class Collector<T> implements ReadRequest {
   next: ReadRequest | undefined = undefined;
   readonly #chunks: Uint8Array<ArrayBuffer>[] = [];
   readonly #reader: DefaultReader;
-  readonly result = new Deferred<Uint8Array<ArrayBuffer>>();
+  readonly #convert: Convert<T>;
+  readonly result = new Deferred<T>();
   #more = false;
 
-  constructor(reader: DefaultReader) {
+  constructor(reader: DefaultReader, convert: Convert<T>) {
     this.#reader = reader;
+    this.#convert = convert;
   }
 
   /** Reads until it has to wait, without a call within a call for each chunk. */
@@ -48,7 +53,10 @@ class Collector implements ReadRequest {
 
   close(): void {
     try {
-      this.result.resolve(concatBytes(this.#chunks));
+      const chunks = this.#chunks;
+      // A lone chunk may be somebody else's memory.
+      const bytes = chunks.length === 1 ? TypedArrayPrototypeSlice(chunks[0]!) : concatBytes(chunks);
+      this.result.resolve(this.#convert(bytes));
     } catch (error) {
       this.result.reject(error);
     }
@@ -60,12 +68,12 @@ class Collector implements ReadRequest {
 }
 
 /** Everything that the stream gives, which must be bytes. */
-export function collectBytes(stream: ReadableStream): Promise<Uint8Array<ArrayBuffer>> {
+export function collectBytes<T>(stream: ReadableStream, convert: Convert<T>): Promise<T> {
   try {
     const readable = readableOf(stream);
     const taken = takeBody(readable);
-    if (taken !== undefined) return collectTaken(taken);
-    const collector = new Collector(acquireReader(readable));
+    if (taken !== undefined) return collectTaken(taken, convert);
+    const collector = new Collector(acquireReader(readable), convert);
     collector.run();
     return collector.result.promise;
   } catch (error) {
@@ -73,13 +81,20 @@ export function collectBytes(stream: ReadableStream): Promise<Uint8Array<ArrayBu
   }
 }
 
-async function collectTaken(taken: NonNullable<ReturnType<typeof takeBody>>): Promise<Uint8Array<ArrayBuffer>> {
+async function collectTaken<T>(taken: NonNullable<ReturnType<typeof takeBody>>, convert: Convert<T>): Promise<T> {
   try {
-    const bytes = await taken.body.collect();
+    const result = await taken.body.collect(keep);
     taken.finished();
-    return bytes;
+    return convert(result.bytes);
   } catch (error) {
     taken.failed(error);
     throw error;
   }
+}
+
+/** In an object without a prototype, which has no `then`. */
+function keep(bytes: Uint8Array<ArrayBuffer>): { readonly bytes: Uint8Array<ArrayBuffer> } {
+  const kept = ObjectCreate(null) as { bytes: Uint8Array<ArrayBuffer> };
+  kept.bytes = bytes;
+  return kept;
 }

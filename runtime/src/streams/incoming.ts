@@ -14,6 +14,7 @@ import {
 import type { Key } from "../ops.d.ts";
 import * as ops from "../host.ts";
 import type { ByteController } from "./byte-controller.ts";
+import type { Convert } from "./consume.ts";
 import { type Outcome, PENDING, type Result } from "./promises.ts";
 import { newByteReadable, type ReadableStream, shown } from "./readable-stream.ts";
 import type { Source } from "./source.ts";
@@ -71,12 +72,12 @@ export class IncomingBody {
     this.#wake = callback;
   }
 
-  /** Everything that is left. */
-  async collect(): Promise<Uint8Array<ArrayBuffer>> {
+  /** Everything that is left, converted. */
+  async collect<T>(convert: Convert<T>): Promise<T> {
     const chunks: Uint8Array<ArrayBuffer>[] = [];
     for (;;) {
       const chunk = this.pull();
-      if (chunk === null) return concatBytes(chunks);
+      if (chunk === null) return convert(concatBytes(chunks));
       if (chunk === undefined) await this.ready();
       else ArrayPrototypePush(chunks, chunk);
     }

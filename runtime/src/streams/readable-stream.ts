@@ -18,6 +18,8 @@ import { isWritableStream, type WritableStream, writableOf } from "./writable-st
 /** Throws a `TypeError` for anything that is no stream of this realm. */
 let readableOf: (stream: ReadableStream) => Readable;
 let isReadableStream: (value: unknown) => value is ReadableStream;
+/** Gives a new object what a stream is; the stream's own object is `used` from now on. */
+let moveReadable: (stream: ReadableStream, used: Readable) => ReadableStream;
 /** The object that user code sees. */
 let shown: (readable: Readable) => ReadableStream;
 
@@ -81,6 +83,12 @@ export class ReadableStream<_Chunk = unknown> {
     };
     isReadableStream = (value): value is ReadableStream =>
       typeof value === "object" && value !== null && #readable in value;
+    moveReadable = (stream, used) => {
+      const readable = stream.#readable;
+      stream.#readable = used;
+      used.wrapper = stream;
+      return new ReadableStream(INTERNAL, readable);
+    };
     shown = (readable) => readable.wrapper ?? new ReadableStream(INTERNAL, readable);
   }
 
@@ -183,4 +191,4 @@ export function newByteReadable(source: Source, mark = 0): ByteController {
   return new ByteController(new Readable(), source, mark, undefined);
 }
 
-export { isReadableStream, readableOf, shown };
+export { isReadableStream, moveReadable, readableOf, shown };

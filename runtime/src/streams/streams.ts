@@ -11,7 +11,7 @@ import { ReadableStreamDefaultController } from "./default-controller.ts";
 import { FixedLengthStream, IdentityTransformStream } from "./identity.ts";
 import { Deferred } from "./promises.ts";
 import { cancelReadable, Readable, type ReadRequest } from "./readable.ts";
-import { isReadableStream, ReadableStream, readableOf, shown } from "./readable-stream.ts";
+import { isReadableStream, moveReadable, ReadableStream, readableOf, shown } from "./readable-stream.ts";
 import { acquireReader, type DefaultReader, ignore, ReadableStreamBYOBReader, ReadableStreamDefaultReader } from "./readers.ts";
 import { SILENT } from "./source.ts";
 import { ByteLengthQueuingStrategy, CountQueuingStrategy } from "./strategies.ts";
@@ -95,12 +95,21 @@ export function streamOf(bytes: Uint8Array<ArrayBuffer>): ReadableStream {
   return shown(controller.stream);
 }
 
+function usedReadable(): Readable {
+  const readable = readableOf(streamOf(new NativeUint8Array(0)));
+  acquireReader(readable);
+  readable.disturbed = true;
+  return readable;
+}
+
 /** A stream that was read to its end. */
 export function usedStream(): ReadableStream {
-  const stream = streamOf(new NativeUint8Array(0));
-  acquireReader(readableOf(stream));
-  readableOf(stream).disturbed = true;
-  return stream;
+  return shown(usedReadable());
+}
+
+/** Another stream that gives what this one would; this one is used up. */
+export function moveStream(stream: ReadableStream): ReadableStream {
+  return moveReadable(stream, usedReadable());
 }
 
 export { type Transform, type Transformer, TransformPair } from "./transform.ts";
