@@ -102,7 +102,7 @@ export function bundle(suite, test, addresses) {
     idl ? "__pretendWorkerScope();" : "",
     "const NativeResponse = Response;",
     "return new NativeResponse(await __collect(() => (function () {",
-    ...functions.map((name) => `if (!(${JSON.stringify(name)} in globalThis)) globalThis.${name} = ${name};`),
+    ...functions.map((name) => `if (typeof ${name} === "function" && !(${JSON.stringify(name)} in globalThis)) globalThis.${name} = ${name};`),
     ...wanted.map((file, i) => `/* ${file} */\n${bodies[i]}\n;`),
     `/* ${test.file} */\n${source}`,
     `\n}).call(globalThis), ${milliseconds}));`,
