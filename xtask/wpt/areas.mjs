@@ -91,6 +91,9 @@ export const INAPPLICABLE = [
   [/fetch\/api\/request\/request-structure/, /isReloadNavigation|isHistoryNavigation/, "navigation belongs to documents"],
   [/fetch\/api\/credentials\/authentication-redirection/, /(same|cross) origin redirection/, TLS],
   [/fetch\/api\/request\/request-keepalive/, /stream body/, "keepalive outlives a document"],
+  [/FileAPI\/idlharness/, /FileReader|FileList|createObjectURL|revokeObjectURL/, READER],
+  [/fetch\/api\/idlharness/, /isReloadNavigation|isHistoryNavigation/, "navigation belongs to documents"],
+  [/idlharness/, /fetchLater|FetchLater/, PROPOSAL],
   [/./, /MessagePort|MessageChannel|port transfer/, "no MessageChannel"],
   [/navigator\.any/, /appCodeName|appName|appVersion|platform|product|userAgent value/, "names of browsers"],
 ];

@@ -66,6 +66,18 @@ function declaredFunctions(source) {
   return [...new Set([...source.matchAll(/^(?:async\s+)?function\s*\*?\s*([A-Za-z_$][\w$]*)\s*\(/gm)].map(([, name]) => name))];
 }
 
+/** The expressions that a test has idlharness.js evaluate, as functions: there is no eval. */
+function evaluated(source) {
+  const cases = [];
+  for (const [, block] of source.matchAll(/add_objects\(\{([\s\S]*?)\}\)/g)) {
+    for (const [literal] of block.matchAll(/"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'/g)) {
+      const expression = literal.slice(1, -1).replace(/\\(.)/g, "$1");
+      cases.push(`${JSON.stringify(expression)}: () => (${expression}),`);
+    }
+  }
+  return `const __expressions = { ${cases.join("\n")} };`;
+}
+
 /** The worker's main module and how long its test may take. */
 export function bundle(suite, test, addresses) {
   const read = (file) => {
@@ -88,7 +100,9 @@ export function bundle(suite, test, addresses) {
   const page = test.file.replace(/\.any\.js$/, ".any.worker.html").replace(/\.worker\.js$/, ".worker.html");
   const href = `http://${addresses.host}:${addresses.ports.http[0]}/${page}${test.variant}`;
   const title = meta.find(([key]) => key === "title")?.[1];
-  const bodies = wanted.map(read);
+  const bodies = wanted.map((file) =>
+    file === "resources/idlharness.js" ? read(file).replace(/\beval\((\w+)\)/g, "(__expressions[$1]())") : read(file),
+  );
   const all = [...bodies, source].join("\n");
   const loose = undeclared(all);
   const functions = declaredFunctions(all);
@@ -103,6 +117,7 @@ export function bundle(suite, test, addresses) {
     "const NativeResponse = Response;",
     "return new NativeResponse(await __collect(() => (function () {",
     ...functions.map((name) => `if (typeof ${name} === "function" && !(${JSON.stringify(name)} in globalThis)) globalThis.${name} = ${name};`),
+    idl ? evaluated(source) : "",
     ...wanted.map((file, i) => `/* ${file} */\n${bodies[i]}\n;`),
     `/* ${test.file} */\n${source}`,
     `\n}).call(globalThis), ${milliseconds}));`,

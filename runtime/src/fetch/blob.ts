@@ -210,6 +210,7 @@ export class File extends Blob {
     return this.#lastModified;
   }
   get webkitRelativePath(): string {
+    if (!isFile(this)) throw new TypeError("Not a File.");
     return "";
   }
 }

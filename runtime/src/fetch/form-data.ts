@@ -40,7 +40,7 @@ export class FormData {
     defineIteration(FormData.prototype, "FormData", (form) => form.#list);
   }
 
-  append(name: string, value: unknown, filename?: string): void {
+  append(name: string, value: unknown, filename: string | undefined = undefined): void {
     requireArguments(arguments.length, 2, "FormData.append");
     ArrayPrototypePush(this.#list, toUSVString(name), toValue(value, filename, "FormData.append"));
   }
@@ -74,7 +74,7 @@ export class FormData {
     for (let i = 0; i < list.length; i += 2) if (list[i] === key) return true;
     return false;
   }
-  set(name: string, value: unknown, filename?: string): void {
+  set(name: string, value: unknown, filename: string | undefined = undefined): void {
     requireArguments(arguments.length, 2, "FormData.set");
     const key = toUSVString(name);
     const entry = toValue(value, filename, "FormData.set");

@@ -199,6 +199,7 @@ export class Request {
     return this.#extra.redirect;
   }
   get destination(): string {
+    checkRequest(this);
     return "";
   }
   get referrer(): string {
@@ -223,6 +224,7 @@ export class Request {
     return this.#extra.keepalive;
   }
   get duplex(): string {
+    checkRequest(this);
     return "half";
   }
 
@@ -239,6 +241,10 @@ export class Request {
   }
 }
 finishInterface(Request, "Request");
+
+function checkRequest(value: unknown): void {
+  if (!isRequest(value)) throw new TypeError("Not a Request.");
+}
 
 const CHOICES: Record<string, string[]> = {
   redirect: ["follow", "error", "manual"],

@@ -63,7 +63,7 @@ export function defineIteration<T extends object, V>(
     values(this: T) {
       return iterate(this, 1);
     },
-    forEach(this: T, callback: Function, thisArgument?: unknown): void {
+    forEach(this: T, callback: Function, thisArgument: unknown = undefined): void {
       requireArguments(arguments.length, 1, `${name}.forEach`);
       let list = listOf(this);
       if (typeof callback !== "function") throw new TypeError(`${name}.forEach takes a function.`);
