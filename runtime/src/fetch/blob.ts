@@ -142,7 +142,7 @@ export class Blob {
   get type(): string {
     return this.#type;
   }
-  slice(start?: number, end?: number, type?: string): Blob {
+  slice(start: number | undefined = undefined, end: number | undefined = undefined, type: string | undefined = undefined): Blob {
     const size = TypedArrayPrototypeGetLength(this.#bytes);
     const clamp = (given: number | undefined, otherwise: number) => {
       if (given === undefined) return otherwise;
