@@ -112,6 +112,9 @@ export function installGlobals(): void {
   installNavigator();
   expose("console", createConsole());
   exposeLazy("HTMLRewriter", "html-rewriter");
+  exposeLazy("Cache", "cache");
+  exposeLazy("CacheStorage", "cache");
+  exposeLazy("caches", "cache");
   exposeLazy("EventSource", "eventsource");
   exposeLazy("WebSocket", "websocket");
   exposeLazy("WebSocketPair", "websocket");

@@ -22,6 +22,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("selvedge-webcrypto", &[]),
     ("selvedge-codec", &[]),
     ("selvedge-assets", &["selvedge-model"]),
+    ("selvedge-cache", &[]),
     ("selvedge-telemetry", &["selvedge-model"]),
     ("selvedge-store", &["selvedge-model"]),
     (
@@ -34,6 +35,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "selvedge-model",
             "selvedge-wire",
             "selvedge-assets",
+            "selvedge-cache",
             "selvedge-confine",
             "selvedge-store",
             "selvedge-telemetry",

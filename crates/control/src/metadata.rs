@@ -71,6 +71,14 @@ impl BindingSpec {
     fn check(&self) -> Result<(), ApiError> {
         check_name(&self.name)?;
         let name = &self.name;
+        if self.kind == BindingKind::Assets {
+            let bare = self.text.is_none() && self.service.is_none() && self.entrypoint.is_none();
+            return if bare {
+                Ok(())
+            } else {
+                Err(invalid(format!("bindings: {name:?} takes nothing but a name")))
+            };
+        }
         if self.kind != BindingKind::Service {
             if self.service.is_some() || self.entrypoint.is_some() || self.props.is_some() {
                 return Err(invalid(format!("bindings: {name:?} is no service binding")));
@@ -105,6 +113,7 @@ impl BindingSpec {
     fn value(self) -> BindingValue {
         let text = self.text.map(|text| text.0).unwrap_or_default();
         match (self.kind, self.service) {
+            (BindingKind::Assets, _) => BindingValue::Assets,
             (BindingKind::Json, _) => BindingValue::Json { text },
             (BindingKind::SecretText, _) => BindingValue::SecretText { text },
             (BindingKind::Service, Some(service)) => BindingValue::Service {
@@ -128,6 +137,7 @@ enum BindingKind {
     Json,
     SecretText,
     Service,
+    Assets,
 }
 
 impl BindingKind {
@@ -137,6 +147,7 @@ impl BindingKind {
             BindingValue::Json { .. } => Self::Json,
             BindingValue::SecretText { .. } => Self::SecretText,
             BindingValue::Service { .. } => Self::Service,
+            BindingValue::Assets => Self::Assets,
         }
     }
 }

@@ -1,21 +1,28 @@
 //! Static files of a worker: the answer before its code is asked, and to its `ASSETS` binding.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::poll_fn;
 use std::io;
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{self, HeaderName, HeaderValue};
-use http::{Response, StatusCode, request};
+use http::{Method, Request, Response, StatusCode, request};
+use http_body::Body;
 use selvedge_assets::{Decision, Found, Site};
 use selvedge_model::{Digest, VersionId, Worker};
+use selvedge_wire::message::{self, Head, ResetCode};
 use tokio::fs::File;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use crate::connection::Connection;
+use crate::service::Question;
 use crate::shared::Shared;
+use crate::stream::Stream;
 use crate::{EngineError, WorkerBody};
 
 /// Largest file that is kept in memory, bytes.
@@ -121,6 +128,44 @@ pub async fn answer(
         }
         Decision::File(found) => file(shared, worker, parts, &found).await,
     })
+}
+
+/// Serves the worker's own call for a file.
+pub async fn serve(
+    shared: &Arc<Shared>,
+    connection: &Rc<Connection>,
+    caller: &Rc<Stream>,
+    worker: &Worker,
+    question: Question,
+) -> Result<(), (ResetCode, String)> {
+    let failed = |text: &str| (ResetCode::Unreachable, text.to_owned());
+    let mut request = Request::builder().method(&question.method[..]).uri(&question.url[..]);
+    for (name, value) in message::header_pairs(&question.headers) {
+        request = request.header(name, value);
+    }
+    let Ok(request) = request.body(()) else { return Err(failed("The request is not one of HTTP.")) };
+    let (parts, ()) = request.into_parts();
+    let Some(answer) = answer(shared, worker, &parts, Asked::Worker).await else {
+        return Err(failed("The worker was deployed without static files."));
+    };
+    let (head, mut body) = answer.map_err(|error| failed(&error.to_string()))?.into_parts();
+    let mut headers = Vec::new();
+    for (name, value) in &head.headers {
+        message::put_header(&mut headers, name.as_str().as_bytes(), value.as_bytes());
+    }
+    let empty = body.is_end_stream() || parts.method == Method::HEAD;
+    connection.answer(caller, Head { status: head.status.as_u16(), headers: &headers }, empty);
+    if empty {
+        return Ok(());
+    }
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let chunk = frame.map_err(|error| failed(&error.to_string()))?.into_data().unwrap_or_default();
+        if !caller.send_all(&chunk, false).await {
+            return Ok(());
+        }
+    }
+    caller.send_data(&[], true);
+    Ok(())
 }
 
 /// An answer without a body.

@@ -12,9 +12,12 @@ use selvedge_wire::message::{Bound, ResetCode};
 use crate::connection::Connection;
 use crate::service::{self, Named, Question};
 use crate::shared::Shared;
+use crate::{assets, cache};
 
 /// Before the name of an export where a worker calls itself.
 const ITSELF: char = '#';
+/// Before the name of a cache.
+const CACHE: char = '!';
 /// Largest `props` of a worker that calls itself, bytes.
 const PROPS_MAX: usize = 64 << 10;
 
@@ -23,6 +26,10 @@ const PROPS_MAX: usize = 64 << 10;
 enum Target {
     /// Another worker of the account, or the worker itself.
     Service(Named),
+    /// A cache of the account, and what the call says to it.
+    Cache(String, String),
+    /// The worker's own static files.
+    Assets,
 }
 
 /// What this worker's binding means; in words why it means nothing. `find` gives what a script of the same account
@@ -39,6 +46,9 @@ fn resolve(
         let (entrypoint, props) = (entrypoint.to_owned(), bound.props.to_owned());
         return Ok(Target::Service(Named { worker: worker.clone(), entrypoint, props }));
     }
+    if let Some(name) = bound.binding.strip_prefix(CACHE) {
+        return Ok(Target::Cache(name.to_owned(), bound.props.to_owned()));
+    }
     let found = worker.bindings.iter().find(|binding| binding.name == bound.binding);
     match found.map(|binding| &binding.value) {
         Some(BindingValue::Service { service, entrypoint, props }) => Ok(Target::Service(Named {
@@ -51,6 +61,7 @@ fn resolve(
             entrypoint: entrypoint.clone().unwrap_or_default(),
             props: props.clone().unwrap_or_default(),
         })),
+        Some(BindingValue::Assets) => Ok(Target::Assets),
         Some(
             BindingValue::PlainText { .. } | BindingValue::Json { .. } | BindingValue::SecretText { .. },
         ) => Err(format!("The binding {:?} is a value and cannot be called.", bound.binding)),
@@ -76,6 +87,17 @@ pub fn begin(connection: &Rc<Connection>, shared: &Arc<Shared>, id: u32, bound: 
             (Ok(Target::Service(named)), Some(engine)) => {
                 service::serve(&engine, &connection, &stream, named, question).await
             }
+            (Ok(Target::Cache(name, props)), Some(engine)) => match &worker {
+                Some(worker) => {
+                    let shared = engine.shared();
+                    cache::serve(shared, &connection, &stream, worker, (name, props), question).await
+                }
+                None => Ok(()),
+            },
+            (Ok(Target::Assets), Some(engine)) => match &worker {
+                Some(worker) => assets::serve(engine.shared(), &connection, &stream, worker, question).await,
+                None => Ok(()),
+            },
             (Err(text), _) => Err((ResetCode::Refused, text)),
             (_, None) => Err((ResetCode::Unreachable, "The engine is stopping.".into())),
         };

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use selvedge_cache::Cache;
 use selvedge_confine::cgroup::CgroupRoot;
 use selvedge_model::{Artifact, Diagnostic, Snapshot, Worker};
 use selvedge_store::Artifacts;
@@ -87,6 +88,7 @@ impl Engine {
             },
             egress: Policy::new(&config)
                 .map_err(|error| StartError::System("read the file in egress_ca", error))?,
+            cache: Cache::new((config.cache_mb as usize) << 20, crate::cache::RESPONSE_MAX),
             files: Default::default(),
             config,
             artifacts,

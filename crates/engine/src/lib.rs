@@ -7,6 +7,7 @@
 
 mod assets;
 mod binding;
+mod cache;
 pub mod config;
 mod connection;
 mod egress;

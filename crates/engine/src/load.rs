@@ -246,7 +246,7 @@ fn env_json(worker: &Worker) -> String {
                 BindingValue::Json { text } => ("json", text),
                 BindingValue::SecretText { text } => ("secret_text", text),
                 // Where it leads stays out here.
-                BindingValue::Service { .. } => ("service", &nothing),
+                BindingValue::Service { .. } | BindingValue::Assets => ("service", &nothing),
             };
             serde_json::json!({ "name": binding.name, "type": kind, "text": text })
         })

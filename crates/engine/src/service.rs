@@ -26,9 +26,10 @@ type Failed = (ResetCode, String);
 /// What a caller asks, off the wire.
 #[derive(Debug)]
 pub struct Question {
-    method: Vec<u8>,
-    url: Vec<u8>,
-    headers: Vec<u8>,
+    pub method: Vec<u8>,
+    pub url: Vec<u8>,
+    /// A header block.
+    pub headers: Vec<u8>,
     depth: u8,
     /// Without a body.
     whole: bool,

@@ -72,6 +72,8 @@ pub struct Shared {
     pub egress: crate::egress::Policy,
     /// What WebSockets keep of unfinished messages, bytes.
     pub socket_bytes: AtomicUsize,
+    /// What workers store by the Cache API.
+    pub cache: selvedge_cache::Cache,
     /// Static files.
     pub files: crate::assets::Files,
     /// What is deployed now: where service bindings lead.

@@ -29,6 +29,8 @@ pub enum BindingValue {
         #[serde(default, skip_serializing)]
         text: String,
     },
+    /// The version's static files.
+    Assets,
     /// Another worker of the account, or the worker itself.
     Service {
         /// Its name.
@@ -48,6 +50,7 @@ impl fmt::Debug for BindingValue {
             Self::PlainText { text } => write!(f, "PlainText({text:?})"),
             Self::Json { text } => write!(f, "Json({text})"),
             Self::SecretText { .. } => write!(f, "SecretText(…)"),
+            Self::Assets => f.write_str("Assets"),
             Self::Service { service, entrypoint, .. } => {
                 write!(f, "Service({service}#{})", entrypoint.as_deref().unwrap_or("default"))
             }

@@ -113,6 +113,28 @@ fn files_and_a_worker_share_the_paths() {
 }
 
 #[test]
+fn the_worker_asks_for_files() {
+    let config = "name = \"app\"\nmain = \"worker.js\"\n[assets]\ndirectory = \"dist\"\nbinding = \"FILES\"\nrun_worker_first = true\n";
+    let worker = "export default {
+        async fetch(request, env) {
+            const found = await env.FILES.fetch(request);
+            const text = await found.text();
+            return new Response(`${found.status} ${found.headers.get('content-type')} ${text.length} ${text.slice(0, 9)}`);
+        },
+    };";
+    let large = "large file".repeat(200_000);
+    let (selvedge, _dir) = deployed(&[
+        ("wrangler.toml", config),
+        ("worker.js", worker),
+        ("dist/index.html", "page"),
+        ("dist/large.txt", &large),
+    ]);
+    assert_eq!(selvedge.get("app", "/").body, "200 text/html; charset=utf-8 4 page");
+    assert_eq!(selvedge.get("app", "/large.txt").body, "200 text/plain; charset=utf-8 2000000 large fil");
+    assert_eq!(selvedge.get("app", "/none").body, "404 null 0 ");
+}
+
+#[test]
 fn a_large_file_streams() {
     let large = "0123456789abcdef".repeat(200_000);
     let (selvedge, _dir) = deployed(&[

@@ -197,6 +197,7 @@ fn binding(binding: &selvedge_model::Binding) -> Value {
         BindingValue::Json { text } => ("json", text),
         // Written out here: the model never serialises secrets.
         BindingValue::SecretText { text } => ("secret_text", text),
+        BindingValue::Assets => return json!({"name": binding.name, "type": "assets"}),
         BindingValue::Service { service, entrypoint, props } => {
             let mut value = json!({"name": binding.name, "type": "service", "service": service});
             if let Some(entrypoint) = entrypoint {

@@ -115,7 +115,10 @@ fn project(place: &str, merged: Section, mut warnings: Vec<String>) -> Outcome<P
             props: bound.props.map(|props| Value::Object(props).to_string()),
         },
     });
-    let bindings = bindings.chain(services);
+    let assets = merged.assets.filter(|assets| !assets.directory.is_empty());
+    let files = assets.as_ref().and_then(|assets| assets.binding.clone());
+    let files = files.map(|name| Binding { name, value: BindingValue::Assets });
+    let bindings = bindings.chain(services).chain(files);
     let routes = match (merged.route, merged.routes) {
         (None, None) => None,
         (one, many) => {
@@ -152,7 +155,7 @@ fn project(place: &str, merged: Section, mut warnings: Vec<String>) -> Outcome<P
         limits,
         isolation: own.isolation,
         egress: own.egress,
-        assets: merged.assets.filter(|assets| !assets.directory.is_empty()),
+        assets,
         build,
         warnings,
         ..Project::default()
