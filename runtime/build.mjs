@@ -4,7 +4,7 @@
 // A part imports the core's modules like any others; the build turns those imports into references to the core's own
 // instances. The pack is a row of entries: length and bytes of the name, length and bytes of the script (u32, little endian).
 import { build } from "esbuild";
-import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
 import { basename, dirname, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 
@@ -54,13 +54,41 @@ const fromCore = {
   },
 };
 
+/**
+ * In a part, a module of Node is what the runtime itself provides under that name: one `EventEmitter` for all. Packages
+ * ask for it with or without `node:`, or with a slash at the end to mean a copy of it.
+ */
+const fromNode = {
+  name: "from-node",
+  setup({ onResolve, onLoad }) {
+    const names = [...readFileSync(resolve(source, "worker/builtins.ts"), "utf8").matchAll(/"node:([a-z_/]+)"/g)].map((m) => m[1]);
+    onResolve({ filter: new RegExp(`^(node:)?(${names.join("|")})/?$`) }, ({ path }) => {
+      shared.add("worker/builtins.ts");
+      return { path: `node:${path.replace(/^node:|\/$/g, "")}`, namespace: "node" };
+    });
+    // The old `url` package wants a parser of query strings only.
+    onResolve({ filter: /^qs$/ }, () => ({ path: "node:querystring", namespace: "node" }));
+    onLoad({ filter: /.*/, namespace: "node" }, ({ path }) => ({
+      contents: `module.exports = __core["worker/builtins.ts"].builtin(${JSON.stringify(path)}).default;`,
+    }));
+  },
+};
+
 const entries = [];
 const parts = resolve(source, "parts");
 /** Which part each file outside the core went into. */
 const homes = new Map();
 for (const file of (existsSync(parts) ? readdirSync(parts) : []).filter((file) => file.endsWith(".ts")).sort()) {
   const name = basename(file, ".ts");
-  const result = await build({ ...options, entryPoints: [`src/parts/${file}`], plugins: [fromCore], globalName: "__part" });
+  const result = await build({
+    ...options,
+    entryPoints: [`src/parts/${file}`],
+    plugins: [fromNode, fromCore],
+    globalName: "__part",
+    // Node's classes and functions show their names.
+    keepNames: name.startsWith("node-"),
+    define: { global: "globalThis" },
+  });
   for (const input of Object.keys(result.metafile.inputs)) {
     if (!input.startsWith("src/") || dirname(input) === "src/internal") continue;
     if (homes.has(input)) {

@@ -29,6 +29,7 @@ import { URL } from "./url/url.ts";
 import { createConsole } from "./console/console.ts";
 import { describeInterfaces } from "./console/interfaces.ts";
 import { installCrypto } from "./crypto.ts";
+import { installNode } from "./worker/node-globals.ts";
 import { installNavigator } from "./navigator.ts";
 import { structuredClone } from "./structured-clone.ts";
 import { builtin } from "./worker/builtins.ts";
@@ -131,10 +132,11 @@ export function installGlobals(): void {
 /** Leaves the entry points where the host takes them from. */
 export function deliverEntry(): void {
   const entry: Entry = {
-    start: (env) => {
+    start: (env, switches) => {
       installTemporal();
       beginTime();
       startEnvironment(env);
+      installNode(switches ?? 0, env ?? "[]");
     },
     init: (namespace, env, workerName) => {
       installTemporal();

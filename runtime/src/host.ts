@@ -79,6 +79,8 @@ export const {
   socketFlow,
   socketBuffered,
   part,
+  asyncContext,
+  setAsyncContext,
   currentRequest,
   setCurrentRequest,
 } = ops;

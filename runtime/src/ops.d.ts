@@ -372,6 +372,11 @@ export interface Ops {
   /** Runs a part (see `internal/parts.ts`) with the core's modules; returns what it exports. */
   part(name: string, core: object): object;
 
+  /** What `setAsyncContext` was given: now, or when the promise reaction or microtask that runs was made. */
+  asyncContext(): unknown;
+  /** Has continuations that are made from now on find the value. Each event begins with undefined. */
+  setAsyncContext(value: unknown): void;
+
   /** Key of the request or schedule on whose behalf JavaScript runs, 0 when none. */
   currentRequest(): Key;
   /** What follows in this turn runs on behalf of that request. */
@@ -384,8 +389,10 @@ export interface Entry {
    * Finishes what a snapshot cannot hold, because V8 adds it to every context anew (`Temporal`, whose clock is
    * replaced by `now`). To be called once per context, before the worker's modules are evaluated; `init` makes up
    * for it, but then the modules' top level has seen the true clock.
+   *
+   * `switches` has bit 1 for Node's globals and modules, bit 2 for `AsyncLocalStorage`; `env` is as in `init`.
    */
-  start(env?: string): void;
+  start(env?: string, switches?: number): void;
   /**
    * Takes over the user's main module. `env` is a JSON array of `{name, type, text}` with `type` one of
    * "plain_text", "secret_text" and "json", or "compatibility", whose text is the date and the flags with a blank before

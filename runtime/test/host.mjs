@@ -246,6 +246,10 @@ export class Host {
       },
       detach: (view) => structuredClone(view.buffer, { transfer: [view.buffer] }),
       part: (name, core) => vm.runInContext(bundle()[name], host.context, { filename: `selvedge:runtime/${name}` })(core),
+      asyncContext: () => host.asyncContext,
+      setAsyncContext: (value) => {
+        host.asyncContext = value;
+      },
       currentRequest: () => host.current,
       setCurrentRequest: (key) => {
         host.current = key;

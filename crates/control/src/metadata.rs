@@ -3,6 +3,7 @@
 use std::fmt;
 
 use selvedge_model::assets::Assets;
+use selvedge_model::compatibility;
 use selvedge_model::{Binding, BindingValue, Egress, Isolation, Limits, RoutePattern, ScriptName};
 use selvedge_store::version::BINDINGS_MAX;
 use serde::{Deserialize, Deserializer};
@@ -262,10 +263,8 @@ pub(crate) fn check_routes(routes: &[RoutePattern]) -> Result<(), ApiError> {
 }
 
 fn check_compatibility(date: &str, flags: &[String]) -> Result<(), ApiError> {
-    let shape = |(i, b): (usize, u8)| if i == 4 || i == 7 { b == b'-' } else { b.is_ascii_digit() };
-    let dated = date.len() == 10 && date.bytes().enumerate().all(shape);
-    if !dated && !date.is_empty() {
-        return Err(invalid("compatibility_date: must be YYYY-MM-DD".into()));
+    if !date.is_empty() && !compatibility::is_date(date) {
+        return Err(invalid("compatibility_date: must be a day, YYYY-MM-DD".into()));
     }
     let word = |flag: &String| {
         (1..=FLAGS_MAX).contains(&flag.len())

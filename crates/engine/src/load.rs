@@ -114,6 +114,7 @@ async fn attempt(
         subrequests: limits.subrequests,
         env_len: env.len() as u32,
         artifact_len: code.len() as u32,
+        compatibility: selvedge_model::compatibility::bits(&worker.compatibility_flags),
         want_code_cache: cache.is_empty(),
         name: &name,
     };

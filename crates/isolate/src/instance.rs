@@ -62,6 +62,8 @@ pub struct State {
     pub cpu: CpuAccount,
     pub buffers: Arc<Buffers>,
     pub modules: RefCell<Modules>,
+    /// What is switched on for the worker, see `selvedge_model::compatibility`.
+    pub compatibility: u32,
     pub rewriters: RefCell<Rewriters>,
     /// Objects of the host that JavaScript holds.
     pub handles: RefCell<Handles>,
@@ -227,6 +229,7 @@ impl Instance {
             cpu: CpuAccount::new(load.cpu_ms, load.cpu_burst_ms),
             buffers,
             modules: RefCell::default(),
+            compatibility: load.compatibility,
             rewriters: RefCell::default(),
             handles: RefCell::default(),
             jobs,
@@ -289,6 +292,8 @@ impl Instance {
         let context = v8::Local::new(scope, &self.context);
         let scope = &mut v8::ContextScope::new(scope, context);
         let undefined = v8::undefined(scope).into();
+        // What `AsyncLocalStorage` keeps belongs to the turn that has just ended.
+        scope.set_continuation_preserved_embedder_data(undefined);
         match event {
             Event::Fetch { key, fetch, has_body } => {
                 state.current.set(*key);
@@ -426,7 +431,8 @@ impl Instance {
             let start = v8::Local::new(scope, &self.entry.start);
             let undefined = v8::undefined(scope).into();
             let bindings = utf8(scope, &bindings);
-            start.call(scope, undefined, &[bindings]);
+            let switches = v8::Integer::new_from_unsigned(scope, self.state.compatibility).into();
+            start.call(scope, undefined, &[bindings, switches]);
             modules::start(scope, &self.state, code, artifact_len)
         };
         match started {

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use selvedge_model::{Artifact, Diagnostic, ModuleKind};
+use selvedge_model::{builtin, compatibility};
 
 use crate::instance::State;
 
@@ -406,10 +407,7 @@ fn find<'s>(
         None => match builtin(scope, state, specifier)? {
             Some(module) => Some(module),
             None => {
-                let hint = match specifier.split_once(':') {
-                    Some(("node" | "cloudflare", _)) => "is not provided by this runtime",
-                    _ => "is not among the deployed modules",
-                };
+                let hint = compatibility::why_absent(state.compatibility, specifier);
                 throw(scope, &format!("unknown_import: {specifier:?}, imported by {from:?}, {hint}"))
             }
         },
@@ -423,6 +421,16 @@ fn builtin<'s>(
     specifier: &str,
 ) -> Option<Option<v8::Local<'s, v8::Module>>> {
     let Some(function) = state.builtin(scope) else { return Some(None) };
+    let known = builtin::canonical(specifier);
+    let specifier = match known {
+        Some(_) if !compatibility::provides(state.compatibility, specifier) => return Some(None),
+        Some(name) => name,
+        None => specifier,
+    };
+    let compiled = state.modules.borrow().compiled.get(specifier).map(|module| v8::Local::new(scope, module));
+    if compiled.is_some() {
+        return Some(compiled);
+    }
     let name = v8::String::new(scope, specifier)?;
     let undefined = v8::undefined(scope).into();
     let exports = function.call(scope, undefined, &[name.into()])?;

@@ -68,6 +68,8 @@ fn table() -> Vec<(&'static str, Callback)> {
         ("part", part::part.map_fn_to()),
         ("currentRequest", clock::current_request.map_fn_to()),
         ("setCurrentRequest", clock::set_current_request.map_fn_to()),
+        ("asyncContext", clock::async_context.map_fn_to()),
+        ("setAsyncContext", clock::set_async_context.map_fn_to()),
         ("detach", body::detach.map_fn_to()),
         ("encodingName", encoding::name.map_fn_to()),
         ("decodeAs", encoding::decode.map_fn_to()),

@@ -5,6 +5,7 @@
 pub mod artifact;
 pub mod assets;
 pub mod builtin;
+pub mod compatibility;
 pub mod deployment;
 pub mod diagnostic;
 pub mod egress;

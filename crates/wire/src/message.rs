@@ -110,6 +110,8 @@ pub struct Load<'a> {
     pub env_len: u32,
     /// Length of the artifact in the body, which follows; the rest is code cache.
     pub artifact_len: u32,
+    /// What is switched on for the worker, in bits: see `selvedge_model::compatibility`.
+    pub compatibility: u32,
     /// Whether to answer with a code cache.
     pub want_code_cache: bool,
     /// Name for stack traces and messages.
@@ -241,6 +243,7 @@ impl Call<'_> {
                     load.subrequests,
                     load.env_len,
                     load.artifact_len,
+                    load.compatibility,
                 ] {
                     out.extend_from_slice(&number.to_le_bytes());
                 }
@@ -292,6 +295,7 @@ impl Call<'_> {
                 subrequests: reader.u32()?,
                 env_len: reader.u32()?,
                 artifact_len: reader.u32()?,
+                compatibility: reader.u32()?,
                 want_code_cache: reader.u8()? != 0,
                 name: reader.utf8_rest()?,
             })),
@@ -510,7 +514,7 @@ mod tests {
         #[test]
         fn calls_survive(instance: u32, wall_ms: u32, time_ms: u64, a in any::<Vec<u8>>(), b in any::<Vec<u8>>(), s in ".*", want: bool, level: u8) {
             let calls = [
-                Call::Load(Load { instance, memory_mb: wall_ms, cpu_ms: 1, cpu_burst_ms: 2, subrequests: 3, env_len: 5, artifact_len: 4, want_code_cache: want, name: &s }),
+                Call::Load(Load { instance, memory_mb: wall_ms, cpu_ms: 1, cpu_burst_ms: 2, subrequests: 3, env_len: 5, artifact_len: 4, compatibility: 3, want_code_cache: want, name: &s }),
                 Call::Fetch(Fetch { instance, wall_ms, socket: want, method: &a, url: &b, headers: &a }),
                 Call::Scheduled(Scheduled { instance, wall_ms, time_ms, cron: &s }),
                 Call::Invoke(Invoke { entrypoint: &s, props: &s, depth: level, fetch: Fetch { instance, wall_ms, socket: want, method: &a, url: &b, headers: &a } }),

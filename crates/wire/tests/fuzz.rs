@@ -43,6 +43,7 @@ fn conversation(text: &str, bytes: &[u8], number: u32) -> Vec<u8> {
         subrequests: 4,
         env_len: 6,
         artifact_len: 5,
+        compatibility: 3,
         want_code_cache: true,
         name: text,
     };

@@ -101,6 +101,7 @@ export const MapPrototypeDelete = uncurryThis(Map.prototype.delete);
 export const MapPrototypeGet = uncurryThis(Map.prototype.get);
 export const MapPrototypeSet = uncurryThis(Map.prototype.set);
 export const MapPrototypeClear = uncurryThis(Map.prototype.clear);
+export const MapPrototypeHas = uncurryThis(Map.prototype.has);
 export const MapPrototypeForEach = uncurryThis(Map.prototype.forEach);
 export const MapPrototypeGetSize = uncurryGetter<number>(Map.prototype, "size");
 export const WeakMapPrototypeDelete = uncurryThis(WeakMap.prototype.delete);

@@ -18,6 +18,8 @@ interface Timer {
   args: unknown[];
   repeat: boolean;
   owner: Key;
+  /** What `AsyncLocalStorage` kept where the timer was started. */
+  context: unknown;
 }
 
 const timers = new NativeMap<number, Timer>();
@@ -27,7 +29,7 @@ const owned = new Owned();
 export function startTimer(callback: Function, ms: number, repeat: boolean, args: unknown[] = []): number {
   const token = ops.timerStart(ms, repeat);
   const owner = ops.currentRequest();
-  MapPrototypeSet(timers, token, { callback, args, repeat, owner });
+  MapPrototypeSet(timers, token, { callback, args, repeat, owner, context: ops.asyncContext() });
   owned.add(owner, token);
   return token;
 }
@@ -55,6 +57,7 @@ export function timerDue(token: number): void {
   const timer = MapPrototypeGet(timers, token) as Timer | undefined;
   if (timer === undefined) return;
   if (!timer.repeat) forget(token, timer.owner);
+  if (timer.context !== undefined) ops.setAsyncContext(timer.context);
   try {
     ReflectApply(timer.callback, globalThis, timer.args);
   } catch (error) {

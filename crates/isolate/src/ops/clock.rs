@@ -71,6 +71,24 @@ pub fn random(_: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>
     }
 }
 
+/// `asyncContext()`: what `setAsyncContext` was given, here or where the continuation that runs was made.
+pub fn async_context(
+    scope: &mut PinScope<'_, '_>,
+    _: FunctionCallbackArguments<'_>,
+    mut result: ReturnValue<'_, Value>,
+) {
+    result.set(scope.get_continuation_preserved_embedder_data());
+}
+
+/// `setAsyncContext(value)`: continuations made from now on find the value again.
+pub fn set_async_context(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    _: ReturnValue<'_, Value>,
+) {
+    scope.set_continuation_preserved_embedder_data(arguments.get(0));
+}
+
 /// `currentRequest()`: key of the request on whose behalf this runs, 0 when none.
 pub fn current_request(
     scope: &mut PinScope<'_, '_>,

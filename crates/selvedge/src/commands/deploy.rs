@@ -41,6 +41,9 @@ pub(crate) struct DeployArgs {
     /// A limit, such as cpu_ms, wall_ms, memory_mb or concurrency
     #[arg(long = "limit", value_name = "NAME=NUMBER", value_parser = pair)]
     limits: Vec<(String, String)>,
+    /// A compatibility flag, such as nodejs_compat, beside the configuration's
+    #[arg(long = "compatibility-flag", value_name = "FLAG")]
+    compatibility_flags: Vec<String>,
     /// Whom the worker shares a process with: shared, account or worker
     #[arg(long, value_parser = ["shared", "account", "worker"])]
     isolation: Option<String>,
@@ -110,6 +113,11 @@ fn open(args: &DeployArgs) -> Outcome<Project> {
             .parse()
             .map_err(|_| Failure::new("bad_limit", format!("--limit {name}={number}: not a number")))?;
         project.limits.insert(name.clone(), number.into());
+    }
+    for flag in &args.compatibility_flags {
+        if !project.compatibility_flags.contains(flag) {
+            project.compatibility_flags.push(flag.clone());
+        }
     }
     if args.isolation.is_some() {
         project.isolation.clone_from(&args.isolation);

@@ -4,17 +4,19 @@ use std::fs;
 use std::path::{Component, Path, PathBuf};
 
 use selvedge_model::Diagnostic;
-use selvedge_model::builtin::is_provided;
+use selvedge_model::{builtin, compatibility};
 use serde_json::Value;
 
 use super::Project;
-use super::esbuild::{self, ModuleRule};
+use super::esbuild::{self, BuildOptions, ModuleRule};
 use crate::failure::{Failure, Outcome};
 
 /// Name of the bundled entry module.
 pub(crate) const MAIN_MODULE: &str = "main.js";
-/// Module schemes that Cloudflare's runtime provides and this one does not.
-const ABSENT_SCHEMES: [&str; 2] = ["node:", "cloudflare:"];
+/// Schemes of modules that the platform provides.
+const PLATFORM_SCHEMES: [&str; 2] = ["node:", "cloudflare:"];
+/// First line of a bundle with CommonJS in it that requires Node's modules: `require` gives what is imported otherwise.
+const REQUIRE: &str = "import { createRequire as __create_require } from \"node:module\"; const require = __create_require(\"file:///main.js\");\n";
 
 /// One file to upload.
 #[derive(Debug)]
@@ -59,29 +61,66 @@ pub(crate) fn bundle(project: &Project, libexec: &Path) -> Outcome<Bundle> {
         return Ok(Bundle { modules: vec![main], sources: Vec::new(), warnings: Vec::new() });
     }
     let out = tempfile::tempdir().map_err(|error| Failure::io("create", &std::env::temp_dir(), &error))?;
-    let report =
-        esbuild::run(&libexec.join("esbuild"), &project.root, &project.main, &project.build, out.path())?;
+    let bits = compatibility::bits(&project.compatibility_flags);
+    let options = BuildOptions { compatibility: bits, ..project.build.clone() };
+    let mut report =
+        esbuild::run(&libexec.join("esbuild"), &project.root, &project.main, &options, out.path())?;
     if !report.succeeded {
-        return Err(refusal(project, report.errors));
+        return Err(refusal(project, bits, report.errors));
     }
     let meta = read(&out.path().join("meta.json"))?;
     let meta: Value = serde_json::from_slice(&meta).map_err(|error| {
         Failure::new("bundle_failed", format!("esbuild wrote no readable metafile: {error}"))
     })?;
-    let absent = absent_modules(&meta, &project.root);
+    let (absent, required) = absent_modules(&meta, &project.root, bits);
+    report.warnings.extend(required);
     if !absent.is_empty() {
         let mut failure = Failure::new("unknown_import", "the worker imports modules that do not exist here");
         failure.diagnostics = absent;
         return Err(failure.help("use Web APIs instead, or a package that runs in browsers and workers"));
     }
-    Ok(Bundle {
-        modules: modules(out.path(), project)?,
-        sources: sources(&meta, &project.root),
-        warnings: report.warnings,
+    let mut modules = modules(out.path(), project)?;
+    if bits & compatibility::NODE_BIT != 0 && requires_of_node(&meta) {
+        give_require(&mut modules)?;
+    }
+    Ok(Bundle { modules, sources: sources(&meta, &project.root), warnings: report.warnings })
+}
+
+/// Whether CommonJS in the bundle requires modules of Node.
+fn requires_of_node(meta: &Value) -> bool {
+    imports(meta).any(|(_, import)| {
+        import["kind"] == "require-call"
+            && import["path"].as_str().is_some_and(|path| path.starts_with("node:"))
     })
 }
 
-fn refusal(project: &Project, errors: Vec<Diagnostic>) -> Failure {
+/// Puts [`REQUIRE`] before the main module, and a line into its map.
+fn give_require(modules: &mut [UploadModule]) -> Outcome<()> {
+    for module in modules {
+        if module.name == MAIN_MODULE {
+            module.content.splice(0..0, REQUIRE.bytes());
+        } else if module.name == "main.js.map" {
+            let mut map: Value = serde_json::from_slice(&module.content).map_err(|error| {
+                Failure::new("bundle_failed", format!("esbuild wrote no readable source map: {error}"))
+            })?;
+            if let Some(mappings) = map["mappings"].as_str() {
+                map["mappings"] = format!(";{mappings}").into();
+            }
+            module.content = map.to_string().into_bytes();
+        }
+    }
+    Ok(())
+}
+
+fn refusal(project: &Project, bits: u32, mut errors: Vec<Diagnostic>) -> Failure {
+    for error in &mut errors {
+        let module =
+            error.message.strip_prefix("Could not resolve \"").and_then(|rest| rest.split('"').next());
+        let Some(module) = module.map(str::to_owned) else { continue };
+        if builtin::canonical(&module).is_some() || builtin::instead(&module).is_some() {
+            error.message = format!("the module {module:?} {}", compatibility::why_absent(bits, &module));
+        }
+    }
     let mut failure = Failure::new(&errors[0].code, "the worker could not be bundled");
     let unresolved = errors.iter().any(|error| error.code == "unknown_import");
     if unresolved && packages_missing(&project.root) {
@@ -171,24 +210,40 @@ fn sources(meta: &Value, root: &Path) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Imports that were left alone because their scheme says that the platform provides them.
-fn absent_modules(meta: &Value, root: &Path) -> Vec<Diagnostic> {
-    let mut found = Vec::new();
-    for (file, input) in meta["inputs"].as_object().into_iter().flatten() {
-        for import in input["imports"].as_array().into_iter().flatten() {
-            let Some(path) = import["path"].as_str().filter(|_| import["external"] == true) else { continue };
-            if ABSENT_SCHEMES.iter().any(|scheme| path.starts_with(scheme)) && !is_provided(path) {
-                found.push(absent(root, file, path));
-            }
-        }
-    }
-    found
+/// All imports by the file that has them.
+fn imports(meta: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    let inputs = meta["inputs"].as_object().into_iter().flatten();
+    inputs.flat_map(|(file, input)| {
+        input["imports"].as_array().into_iter().flatten().map(move |import| (file.as_str(), import))
+    })
 }
 
-fn absent(root: &Path, file: &str, module: &str) -> Diagnostic {
+/// Imports that were left to the platform, which does not provide them: those that stop the worker, and those that
+/// CommonJS may never come to, or is ready to do without.
+fn absent_modules(meta: &Value, root: &Path, bits: u32) -> (Vec<Diagnostic>, Vec<Diagnostic>) {
+    let (mut fatal, mut later) = (Vec::new(), Vec::new());
+    for (file, import) in imports(meta) {
+        let Some(path) = import["path"].as_str().filter(|_| import["external"] == true) else { continue };
+        if !PLATFORM_SCHEMES.iter().any(|scheme| path.starts_with(scheme)) {
+            continue;
+        }
+        let provided = match builtin::canonical(path) {
+            Some(_) => compatibility::provides(bits, path),
+            None => builtin::is_provided(path),
+        };
+        if provided {
+            continue;
+        }
+        let required = import["kind"] == "require-call" && bits & compatibility::NODE_BIT != 0;
+        if required { &mut later } else { &mut fatal }.push(absent(root, file, path, bits));
+    }
+    (fatal, later)
+}
+
+fn absent(root: &Path, file: &str, module: &str, bits: u32) -> Diagnostic {
     let mut diagnostic = Diagnostic {
         code: "unknown_import".into(),
-        message: format!("the module {module:?} is not available in workers"),
+        message: format!("the module {module:?} {}", compatibility::why_absent(bits, module)),
         file: Some(file.into()),
         ..Diagnostic::default()
     };

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use jsonc_parser::ParseOptions;
-use selvedge_model::{Binding, BindingValue, Diagnostic};
+use selvedge_model::{Binding, BindingValue, Diagnostic, compatibility};
 use serde_json::Value;
 
 use super::Project;
@@ -142,8 +142,14 @@ fn project(place: &str, merged: Section, mut warnings: Vec<String>) -> Outcome<P
         jsx_factory: merged.jsx_factory,
         jsx_fragment: merged.jsx_fragment,
         rules: rules(place, merged.rules.unwrap_or_default(), &mut warnings),
+        compatibility: 0,
         development: false,
     };
+    let flags = merged.compatibility_flags.unwrap_or_default();
+    for flag in compatibility::unknown(&flags) {
+        warnings
+            .push(format!("{place}: the compatibility flag {flag:?} is not known here and has no effect"));
+    }
     Ok(Project {
         name,
         main: merged.main.unwrap_or_default().into(),
@@ -151,7 +157,7 @@ fn project(place: &str, merged: Section, mut warnings: Vec<String>) -> Outcome<P
         keep_vars: merged.keep_vars.unwrap_or(false),
         routes,
         compatibility_date: merged.compatibility_date.unwrap_or_default(),
-        compatibility_flags: merged.compatibility_flags.unwrap_or_default(),
+        compatibility_flags: flags,
         limits,
         isolation: own.isolation,
         egress: own.egress,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use selvedge_model::Diagnostic;
+use selvedge_model::{Diagnostic, builtin, compatibility};
 
 use crate::failure::{Failure, Outcome};
 
@@ -50,6 +50,8 @@ pub(crate) struct BuildOptions {
     pub(crate) jsx_fragment: Option<String>,
     /// Further file endings.
     pub(crate) rules: Vec<(String, ModuleRule)>,
+    /// What the worker's compatibility flags switch on, see [`compatibility::bits`].
+    pub(crate) compatibility: u32,
     /// `process.env.NODE_ENV` is `development`.
     pub(crate) development: bool,
 }
@@ -128,6 +130,11 @@ fn arguments(options: &BuildOptions) -> Vec<String> {
         arguments.push(format!("--loader:{ending}={loader}"));
     }
     arguments.extend(options.define.iter().map(|(name, value)| format!("--define:{name}={value}")));
+    // Node's modules without `node:`, before any package of that name, as on Cloudflare.
+    let bare = builtin::MODULES.iter().filter_map(|name| name.strip_prefix("node:"));
+    let bare = bare.filter(|name| compatibility::provides(options.compatibility, name));
+    let free = bare.filter(|name| options.alias.iter().all(|(own, _)| own != name));
+    arguments.extend(free.map(|name| format!("--alias:{name}=node:{name}")));
     arguments.extend(options.alias.iter().map(|(name, value)| format!("--alias:{name}={value}")));
     arguments.extend(options.minify.then(|| "--minify".to_owned()));
     arguments.extend(options.tsconfig.iter().map(|path| format!("--tsconfig={path}")));
