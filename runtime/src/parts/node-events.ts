@@ -83,7 +83,7 @@ function on(emitter: Emitter, name: string, options: OnOptions = {}): AsyncItera
   const { signal } = options;
   if (signal?.aborted) throw aborted(signal);
   const events: unknown[][] = [];
-  const waiting: PromiseWithResolvers<IteratorResult<unknown[]>>[] = [];
+  const waiting: { resolve(result: IteratorResult<unknown[]>): void; reject(error: unknown): void }[] = [];
   let error: { value: unknown } | undefined;
   let over = false;
   const take = (...args: unknown[]) => {
@@ -124,9 +124,7 @@ function on(emitter: Emitter, name: string, options: OnOptions = {}): AsyncItera
         return Promise.reject(value);
       }
       if (over) return Promise.resolve({ value: undefined, done: true });
-      const next = Promise.withResolvers<IteratorResult<unknown[]>>();
-      waiting.push(next);
-      return next.promise;
+      return new Promise((resolve, reject) => void waiting.push({ resolve, reject }));
     },
     return() {
       end();

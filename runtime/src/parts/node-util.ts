@@ -1,6 +1,7 @@
 /** `node:util`: Node's own `inspect` from a package, the rest here. */
 import { AbortSignal } from "../dom/abort.ts";
 import { TextDecoder, TextEncoder } from "../encoding/text.ts";
+import timers from "node:timers";
 import inspector from "node-inspect-extracted";
 import { checkFunction, coded, wrongType } from "../internal/node-errors.ts";
 import { parseArgs } from "../node/parse-args.ts";
@@ -13,6 +14,8 @@ const { inspect, format, formatWithOptions, stripVTControlCharacters } = inspect
 type AnyFunction = (...args: unknown[]) => unknown;
 
 const custom = Symbol.for("nodejs.util.promisify.custom");
+// They make `promisify(setTimeout)` known.
+void timers;
 
 function promisify(original: unknown): unknown {
   checkFunction(original, "original");
