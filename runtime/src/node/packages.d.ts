@@ -4,7 +4,6 @@ declare module "assert/build/assert.js";
 declare module "buffer/index.js";
 declare module "events/events.js";
 declare module "node-inspect-extracted";
-declare module "path-browserify/index.js";
 declare module "@chainner/node-path";
 declare module "punycode/punycode.js";
 declare module "readable-stream/lib/stream.js";
