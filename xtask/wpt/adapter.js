@@ -41,7 +41,7 @@ function __adapt(href) {
   for (const name of ["fetch", "Request", "WebSocket", "EventSource"]) wrap(name);
   const redirect = Response.redirect;
   Object.defineProperty(Response, "redirect", {
-    value: { redirect(...list) { return Reflect.apply(redirect, this, first(list)); } }.redirect,
+    value: { redirect(_url) { return Reflect.apply(redirect, this, first(Array.prototype.slice.call(arguments))); } }.redirect,
     writable: true, enumerable: true, configurable: true,
   });
 }

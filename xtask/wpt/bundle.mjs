@@ -69,7 +69,7 @@ function declaredFunctions(source) {
 /** The expressions that a test has idlharness.js evaluate, as functions: there is no eval. */
 function evaluated(source) {
   const cases = [];
-  for (const [, block] of source.matchAll(/add_objects\(\{([\s\S]*?)\}\)/g)) {
+  for (const [, block] of source.matchAll(/add_objects\(\{([\s\S]*?)\n\s*\}\)/g)) {
     for (const [literal] of block.matchAll(/"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*'/g)) {
       const expression = literal.slice(1, -1).replace(/\\(.)/g, "$1");
       cases.push(`${JSON.stringify(expression)}: () => (${expression}),`);

@@ -153,7 +153,7 @@ export class Response {
     return response;
   }
 
-  static json(data: unknown, init?: Partial<ResponseInit>): Response {
+  static json(data: unknown, init: Partial<ResponseInit> | undefined = undefined): Response {
     requireArguments(arguments.length, 1, "Response.json");
     const text = JSONStringify(data);
     if (text === undefined) throw new TypeError("The value cannot be written as JSON.");
