@@ -1,7 +1,7 @@
 // Expectations, and docs/conformance.md.
 import fs from "node:fs";
 import path from "node:path";
-import { AREAS, reasonOf } from "./areas.mjs";
+import { AREAS, INAPPLICABLE, reasonOf } from "./areas.mjs";
 
 /** Beyond so many names of one test and reason, their number stands for them. */
 const NAMES_MAX = 30;
@@ -89,5 +89,8 @@ export function writePage() {
     for (const [reason, count] of Object.entries(summary.skipped)) (skipped[reason] ??= []).push(`${area} ${count}`);
   }
   for (const reason of Object.keys(skipped).sort()) lines.push(`- ${reason}: ${skipped[reason].join(", ")}`);
+  const single = [...new Set(INAPPLICABLE.map(([, , reason]) => reason))].sort();
+  lines.push("", "Single tests of other files are left out for these reasons (`INAPPLICABLE` in `xtask/wpt/areas.mjs`):", "");
+  for (const reason of single) lines.push(`- ${reason}`);
   fs.writeFileSync(PAGE, `${lines.join("\n")}\n`);
 }
