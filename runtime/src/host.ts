@@ -22,6 +22,7 @@ export const {
   rpcEncode,
   rpcDecode,
   fetchCancel,
+  tcpConnect,
   timerStart,
   timerCancel,
   log,

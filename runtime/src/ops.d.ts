@@ -136,6 +136,12 @@ export interface Ops {
   rpcEncode(value: unknown): Uint8Array<ArrayBuffer>;
   /** The value of a message without its length. Throws when it is none. */
   rpcDecode(bytes: Uint8Array): unknown;
+  /**
+   * Opens a TCP connection on behalf of the current request; its bytes are written and read as bodies are. The event `response`
+   * follows once it is open, with the fields `remote` and `local`, or `failed`. With `upgrade` the plain connection of that key
+   * goes on with TLS under the new one. Throws as `fetchStart` does.
+   */
+  tcpConnect(host: string, port: number, secure: boolean, upgrade: Key): Key;
   /** Breaks a subrequest off, in both directions. */
   fetchCancel(key: Key): void;
 

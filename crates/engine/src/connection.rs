@@ -35,6 +35,8 @@ pub struct Connection {
     pub host: Arc<Host>,
     /// Connections to the outside of this edge thread.
     pub egress: Rc<crate::egress::Pool>,
+    /// Plain connections of workers that may go on with TLS, by stream, with their instance.
+    pub sockets: RefCell<IdMap<(u32, crate::egress::Takeover)>>,
     shared: Arc<Shared>,
     /// What this connection belongs to.
     engine: WeakEngine,
@@ -62,6 +64,7 @@ impl Connection {
         let connection = Rc::new(Self {
             host,
             egress,
+            sockets: RefCell::default(),
             shared,
             engine,
             out: RefCell::default(),
@@ -152,13 +155,14 @@ impl Connection {
                 Call::Subrequest(request) if frame.stream.is_multiple_of(2) => {
                     crate::egress::begin(self, &self.shared, frame.stream, &request, frame.fin());
                 }
-                Call::WebSocket(request)
-                    if frame.stream.is_multiple_of(2) && self.host_calls.get() < HOST_CALLS_MAX =>
-                {
+                Call::WebSocket(request) if frame.stream.is_multiple_of(2) => {
                     crate::websocket::outgoing::begin(self, &self.shared, frame.stream, &request);
                 }
                 Call::Bound(bound) if frame.stream.is_multiple_of(2) => {
                     crate::binding::begin(self, &self.shared, frame.stream, &bound, frame.fin());
+                }
+                Call::Connect(request) if frame.stream.is_multiple_of(2) => {
+                    crate::egress::begin_socket(self, &self.shared, frame.stream, &request);
                 }
                 _ => return Err(WireError::Payload("call of a host")),
             },

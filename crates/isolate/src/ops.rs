@@ -12,6 +12,7 @@ pub mod html;
 mod part;
 mod respond;
 mod socket;
+mod tcp;
 mod text;
 mod url;
 
@@ -39,6 +40,7 @@ fn table() -> Vec<(&'static str, Callback)> {
         ("rpcEncode", binding::encode.map_fn_to()),
         ("rpcDecode", binding::decode.map_fn_to()),
         ("fetchCancel", respond::fetch_cancel.map_fn_to()),
+        ("tcpConnect", tcp::connect.map_fn_to()),
         ("timerStart", clock::timer_start.map_fn_to()),
         ("timerCancel", clock::timer_cancel.map_fn_to()),
         ("now", clock::now.map_fn_to()),

@@ -3,6 +3,7 @@
 /// Their specifiers. `runtime/src/worker/builtins.ts` says what gives their exports. Those of Node need a
 /// compatibility flag, see [`crate::compatibility`].
 pub const MODULES: &[&str] = &[
+    "cloudflare:sockets",
     "cloudflare:workers",
     "node:assert",
     "node:assert/strict",

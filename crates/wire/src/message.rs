@@ -90,6 +90,8 @@ pub enum Call<'a> {
     WebSocket(Subrequest<'a>),
     /// Host to engine: ask what a binding of the worker stands for.
     Bound(Bound<'a>),
+    /// Host to engine: connect to something outside. Answered with `HEAD` 200 once it is open; the bodies are its bytes.
+    Connect(Connect<'a>),
 }
 
 /// Load a worker as `instance`. Answered with `HEAD` 200 and a body of JSON and code cache, or `HEAD` 422 and a
@@ -228,6 +230,21 @@ impl<'a> Subrequest<'a> {
     }
 }
 
+/// A TCP connection of a worker to the outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connect<'a> {
+    /// Who asks.
+    pub instance: u32,
+    /// TLS from the start.
+    pub secure: bool,
+    /// Port.
+    pub port: u16,
+    /// The stream of a plain connection that goes on here with TLS; 0 for a new connection.
+    pub upgrade: u32,
+    /// A name or an address; of an upgraded connection, the name that the certificate must have.
+    pub host: &'a str,
+}
+
 impl Call<'_> {
     /// Appends the `OPEN` frame.
     pub fn put(&self, out: &mut Vec<u8>, flags: u8, stream: u32) {
@@ -279,6 +296,14 @@ impl Call<'_> {
                 put_text(out, bound.props.as_bytes());
                 bound.request.put(out);
             }
+            Call::Connect(connect) => {
+                out.push(0x84);
+                out.extend_from_slice(&connect.instance.to_le_bytes());
+                out.push(u8::from(connect.secure));
+                out.extend_from_slice(&connect.port.to_le_bytes());
+                out.extend_from_slice(&connect.upgrade.to_le_bytes());
+                out.extend_from_slice(connect.host.as_bytes());
+            }
         }
         end(out, start);
     }
@@ -318,6 +343,13 @@ impl Call<'_> {
                 let (binding, props) = (reader.utf8_text()?, reader.utf8_text()?);
                 Ok(Call::Bound(Bound { binding, props, depth, request: Subrequest::take(reader)? }))
             }
+            0x84 => Ok(Call::Connect(Connect {
+                instance: reader.u32()?,
+                secure: reader.u8()? != 0,
+                port: reader.u16()?,
+                upgrade: reader.u32()?,
+                host: reader.utf8_rest()?,
+            })),
             _ => Err(WireError::Payload("OPEN")),
         }
     }
@@ -521,6 +553,7 @@ mod tests {
                 Call::Subrequest(Subrequest { instance, method: &b, url: &a, headers: &b }),
                 Call::WebSocket(Subrequest { instance, method: &b, url: &a, headers: &b }),
                 Call::Bound(Bound { binding: &s, props: &s, depth: level, request: Subrequest { instance, method: &b, url: &a, headers: &b } }),
+                Call::Connect(Connect { instance, secure: want, port: wall_ms as u16, upgrade: wall_ms, host: &s }),
             ];
             for call in calls {
                 let mut out = Vec::new();

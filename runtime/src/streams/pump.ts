@@ -233,9 +233,26 @@ function newPump(key: Key, source: IncomingBody | ReadableStream): Pump {
   return taken === undefined ? new StreamPump(key, source) : new BodyPump(key, taken.body, taken);
 }
 
+/** Who writes to the host without a pump and waits for credit. */
+const waiters = new NativeMap<Key, () => void>();
+
+/** Calls back, once, when there is credit for the stream again. */
+export function onWritable(key: Key, callback: () => void): void {
+  MapPrototypeSet(waiters, key, callback);
+}
+
+/** Nobody waits for credit of the stream any more; whoever did is called. */
+export function releaseWriter(key: Key): void {
+  const waiter = MapPrototypeGet(waiters, key) as (() => void) | undefined;
+  if (waiter === undefined) return;
+  MapPrototypeDelete(waiters, key);
+  waiter();
+}
+
 /** The host says that there is credit again. */
 export function writable(key: Key): void {
   (MapPrototypeGet(pumps, key) as Writer | undefined)?.wake();
+  releaseWriter(key);
 }
 
 /** The host says that it has moved the body that goes to this stream; `error` is empty if it has moved all of it. */

@@ -19,6 +19,7 @@ export function addBuiltin(specifier: string, part: string): void {
 }
 
 addBuiltin("cloudflare:workers", "workers");
+addBuiltin("cloudflare:sockets", "sockets");
 /** What parts of Node's modules export: by the names of the modules, what `require` gives. */
 interface NodePart {
   readonly modules: Record<string, object>;

@@ -27,7 +27,7 @@ use crate::connection::Connection;
 use crate::stream::Stream;
 
 /// Longest wait for one of the account's places.
-const PLACE_TIMEOUT: Duration = Duration::from_secs(30);
+pub const PLACE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest wait for the answer's head; the request's own wall time limit usually ends it earlier.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(100);
 /// Longest silence within an answer's body.
@@ -88,9 +88,7 @@ pub async fn exchange(
     let tenant = pool.tenant(&worker.account);
     let place = timeout(PLACE_TIMEOUT, tenant.exchanges.clone().acquire_owned()).await;
     let Ok(Ok(place)) = place else {
-        return Err(timed_out(
-            "Too many subrequests of this account are under way. Read or cancel the bodies of responses that are not needed.",
-        ));
+        return Err(too_many());
     };
     let key = pool::key(&worker.account, target.secure, &target.host, target.port);
     let mut pooled = pool.take(&key);
@@ -125,6 +123,13 @@ pub async fn exchange(
             Err(_) => return Err(timed_out(format!("{} did not answer in time.", target.host))),
         }
     }
+}
+
+/// The account has no place for another exchange or connection.
+pub fn too_many() -> Failed {
+    timed_out(
+        "Too many subrequests of this account are under way. Read or cancel the bodies of responses that are not needed.",
+    )
 }
 
 /// A copy of a request that may be sent twice (RFC 9110, section 9.2.2), for when nobody knows whether it arrived.

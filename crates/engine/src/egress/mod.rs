@@ -11,6 +11,7 @@ mod http;
 mod policy;
 mod pool;
 mod request;
+mod tcp;
 mod tls;
 mod upgrade;
 
@@ -22,6 +23,7 @@ use selvedge_wire::message::Subrequest;
 
 pub use policy::Policy;
 pub use pool::Pool;
+pub use tcp::{Takeover, begin as begin_socket};
 
 use crate::connection::Connection;
 use crate::shared::Shared;

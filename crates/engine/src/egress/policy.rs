@@ -20,7 +20,6 @@ pub struct Policy {
     pub http_tls: Arc<ClientConfig>,
     /// Offers HTTP/1.1 only, for what takes the connection over.
     pub http1_tls: Arc<ClientConfig>,
-    #[allow(dead_code)] // So do sockets.
     /// Offers no protocol of its own.
     pub tls: Arc<ClientConfig>,
 }

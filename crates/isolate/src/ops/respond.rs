@@ -1,5 +1,7 @@
 //! Answering a request, and opening subrequests.
 
+use std::rc::Rc;
+
 use selvedge_wire::message::{Call, Head, ResetCode, Subrequest};
 use selvedge_wire::{DATA_MAX, DONE, FIN, Kind, frame};
 use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
@@ -8,6 +10,7 @@ use super::{
     LOG_TEXT_MAX, append_bytes, append_latin1, append_utf8, body_length, key, text, throw_error,
     throw_type_error,
 };
+use crate::connection::Outbox;
 use crate::instance::{HEAD_MAX, State};
 use crate::stream::{Role, Stream};
 
@@ -159,6 +162,30 @@ pub fn fail(
     state.sweep(key);
 }
 
+/// Counts a subrequest of the current request: the request's key, and the way to the engine.
+pub fn allowance(state: &State) -> Result<(u32, Rc<Outbox>), &'static str> {
+    let request = state.current.get();
+    match state.streams.borrow_mut().get(request) {
+        None => Err("The outside can be reached only while a request or schedule is handled."),
+        Some(stream) if stream.subrequests == 0 => Err("This request has reached its limit of subrequests."),
+        Some(stream) => {
+            stream.subrequests -= 1;
+            Ok((request, stream.outbox.clone()))
+        }
+    }
+}
+
+/// A stream to the engine, its key and its number on the wire; `None` when too many are open.
+pub fn open(state: &State, request: u32, outbox: &Rc<Outbox>, has_body: bool) -> Option<(u32, u32)> {
+    let wire_id = outbox.open_stream();
+    let mut stream = Stream::new(Role::Outgoing(request), outbox.clone(), wire_id, state.backlog.clone());
+    stream.out_ended = !has_body;
+    let key = state.streams.borrow_mut().insert(stream)?;
+    state.subrequests_open.set(state.subrequests_open.get() + 1);
+    state.opened.borrow_mut().push((outbox.clone(), wire_id, key));
+    Some((key, wire_id))
+}
+
 /// `fetchStart(method, url, head, hasBody)`: asks the engine for something outside; returns the stream's key.
 pub fn fetch_start(
     scope: &mut PinScope<'_, '_>,
@@ -179,22 +206,8 @@ pub(super) fn open_call(
     socket: bool,
 ) -> Option<u32> {
     let state = State::of(scope);
-    let request = state.current.get();
-    let outbox = {
-        let mut streams = state.streams.borrow_mut();
-        match streams.get(request) {
-            None => Err("fetch() is possible only while a request or schedule is handled."),
-            Some(stream) if stream.subrequests == 0 => {
-                Err("This request has reached its limit of subrequests.")
-            }
-            Some(stream) => {
-                stream.subrequests -= 1;
-                Ok(stream.outbox.clone())
-            }
-        }
-    };
-    let outbox = match outbox {
-        Ok(outbox) => outbox,
+    let (request, outbox) = match allowance(state) {
+        Ok(allowance) => allowance,
         Err(text) => {
             throw_error(scope, text);
             return None;
@@ -218,21 +231,17 @@ pub(super) fn open_call(
             append_utf8(scope, string, part);
         }
     }
-    let wire_id = outbox.open_stream();
-    let mut stream = Stream::new(Role::Outgoing(request), outbox.clone(), wire_id, state.backlog.clone());
-    stream.out_ended = !has_body;
-    stream.may_switch = socket;
-    let key = state.streams.borrow_mut().insert(stream);
-    let Some(key) = key else {
+    let Some((key, wire_id)) = open(state, request, &outbox, has_body) else {
         throw_error(scope, "Too many streams are open.");
         return None;
     };
+    if let Some(stream) = state.streams.borrow_mut().get(key) {
+        stream.may_switch = socket;
+    }
     let request =
         Subrequest { instance: state.instance, method: &parts[0], url: &parts[1], headers: &parts[2] };
     let call = if socket { Call::WebSocket(request) } else { Call::Subrequest(request) };
     call.put(&mut outbox.frames(), if has_body { 0 } else { FIN }, wire_id);
-    state.subrequests_open.set(state.subrequests_open.get() + 1);
-    state.opened.borrow_mut().push((outbox, wire_id, key));
     Some(key)
 }
 

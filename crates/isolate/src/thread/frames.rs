@@ -143,7 +143,7 @@ impl Thread {
                 self.turn(scheduled.instance, &Event::Scheduled { key, scheduled: &scheduled });
                 self.keep(index, frame.stream, Place { instance: scheduled.instance, key });
             }
-            Call::Subrequest(_) | Call::WebSocket(_) | Call::Bound(_) => {
+            Call::Subrequest(_) | Call::WebSocket(_) | Call::Bound(_) | Call::Connect(_) => {
                 return Err(WireError::Payload("engine"));
             }
         }

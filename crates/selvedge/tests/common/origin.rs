@@ -67,7 +67,27 @@ impl Authority {
         path.to_str().unwrap().to_owned()
     }
 
+    /// Shakes hands as a server on this connection and gives the first line back.
+    pub fn echo_line(&self, socket: TcpStream) {
+        let mut session = rustls::ServerConnection::new(self.config(&[])).unwrap();
+        let mut socket = socket;
+        let mut tls = rustls::Stream::new(&mut session, &mut socket);
+        let mut line = Vec::new();
+        let mut byte = [0];
+        while byte[0] != b'\n' {
+            tls.read_exact(&mut byte).unwrap();
+            line.push(byte[0]);
+        }
+        tls.write_all(&line).unwrap();
+        tls.conn.send_close_notify();
+        let _ = tls.flush();
+    }
+
     fn acceptor(&self, protocols: &[&str]) -> tokio_rustls::TlsAcceptor {
+        tokio_rustls::TlsAcceptor::from(self.config(protocols))
+    }
+
+    fn config(&self, protocols: &[&str]) -> Arc<rustls::ServerConfig> {
         let key = PrivateKeyDer::try_from(self.key.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut config = rustls::ServerConfig::builder_with_provider(provider)
@@ -77,7 +97,7 @@ impl Authority {
             .with_single_cert(self.chain.clone(), key)
             .unwrap();
         config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        tokio_rustls::TlsAcceptor::from(Arc::new(config))
+        Arc::new(config)
     }
 }
 
