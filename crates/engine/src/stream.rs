@@ -172,6 +172,11 @@ impl Stream {
         Poll::Pending
     }
 
+    /// Whether the host has sent all that it will send.
+    pub fn has_ended(&self) -> bool {
+        self.state.borrow().ended
+    }
+
     /// Whether the host has finished all work on it.
     pub fn is_over(&self) -> bool {
         let state = self.state.borrow();

@@ -467,3 +467,213 @@ fn ten_thousand_fetches_stay_bounded() {
     assert_eq!((answer.status, answer.body.as_str()), (200, "10000"), "{answer:?}");
     assert!(most.lock().unwrap().1 <= 64, "{:?}", most.lock().unwrap());
 }
+
+/// `hello` a thousand times, as `gzip -9` and brotli give it.
+fn packed(encoding: &str) -> Vec<u8> {
+    use std::io::Write as _;
+    let text = b"hello ".repeat(1000);
+    let mut command = std::process::Command::new("node");
+    let function = if encoding == "br" { "brotliCompressSync" } else { "gzipSync" };
+    command.args(["-e", &format!("let b=[];process.stdin.on('data',c=>b.push(c)).on('end',()=>process.stdout.write(require('zlib').{function}(Buffer.concat(b))))")]);
+    let mut child =
+        command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(&text).unwrap();
+    child.wait_with_output().unwrap().stdout
+}
+
+/// An origin that answers with these bytes under this encoding.
+fn encoded(encoding: &'static str, bytes: Vec<u8>) -> Origin {
+    origin::serve(None, move |request, _| {
+        let asked = request.headers()["accept-encoding"].to_str().unwrap().to_owned();
+        let mut answer = reply(bytes.clone());
+        answer.headers_mut().insert("content-encoding", encoding.parse().unwrap());
+        answer.headers_mut().insert("x-asked", asked.parse().unwrap());
+        answer
+    })
+}
+
+#[test]
+fn encoded_bodies_are_decoded_for_who_reads_them() {
+    let text = "hello ".repeat(1000);
+    let gzip = packed("gzip");
+    let twice = [gzip.clone(), gzip.clone()].concat();
+    let origins = [
+        (encoded("gzip", gzip.clone()), text.clone()),
+        (encoded("GZip", gzip.clone()), text.clone()),
+        (encoded("x-gzip", gzip.clone()), text.clone()),
+        (encoded("br", packed("br")), text.clone()),
+        (encoded("gzip", twice), text.repeat(2)),
+        (encoded("gzip", [gzip.clone(), b"padding".to_vec()].concat()), text.clone()),
+        (encoded("gzip", Vec::new()), String::new()),
+        (encoded("identity", b"plain".to_vec()), "plain".into()),
+        (encoded("strange", b"as it is".to_vec()), "as it is".into()),
+    ];
+    let scene = Scene::new(&origins.iter().map(|(origin, _)| origin).collect::<Vec<_>>());
+    for (origin, expected) in &origins {
+        let got = scene.fetch(&origin.url("http"), json!({}));
+        assert_eq!(got["body"].as_str(), Some(expected.as_str()), "{got}");
+        assert!(got["headers"]["content-encoding"].is_string(), "{got}");
+        assert_eq!(got["headers"]["x-asked"], "gzip, br");
+    }
+    let asked = scene.fetch(&origins[7].0.url("http"), json!({ "headers": { "range": "bytes=0-1" } }));
+    assert_eq!(asked["headers"]["x-asked"], "identity");
+    for bytes in [gzip[..gzip.len() - 9].to_vec(), b"not gzip at all".to_vec()] {
+        let broken = encoded("gzip", bytes);
+        let scene = Scene::new(&[&broken]);
+        let got = scene.fetch(&broken.url("http"), json!({}));
+        assert_eq!(got["name"], "TypeError", "{got}");
+    }
+}
+
+#[test]
+fn encoded_bodies_are_passed_on_as_they_are() {
+    let gzip = packed("gzip");
+    let origin = encoded("gzip", gzip.clone());
+    let code = format!(
+        "export default {{ async fetch(request) {{
+            const response = await fetch('{}');
+            switch (new URL(request.url).pathname) {{
+              case '/as-it-is': return response;
+              case '/copied': return new Response(response.body, response);
+              case '/plain': return new Response(response.body);
+              case '/changed': return new Response((await response.text()).toUpperCase(), response);
+              case '/through': {{
+                const upper = new TransformStream({{ transform(chunk, out) {{ out.enqueue(chunk.map((byte) => byte & ~32)); }} }});
+                return new Response(response.body.pipeThrough(upper), response);
+              }}
+              case '/bytes': {{
+                const bytes = new Uint8Array(await new Response(new Blob([await response.text()]).stream()
+                  .pipeThrough(new CompressionStream('gzip'))).arrayBuffer());
+                return new Response(bytes, {{ headers: {{ 'content-encoding': 'gzip' }} }});
+              }}
+              case '/manual': return new Response('raw', {{ encodeBody: 'manual', headers: {{ 'content-encoding': 'gzip' }} }});
+              case '/made': return new Response('made', {{ headers: {{ 'content-encoding': 'br' }} }});
+            }}
+        }} }}",
+        origin.url("http")
+    );
+    let scene = Scene::new(&[&origin]);
+    scene.selvedge.deploy_limited("proxy", &code, json!({}));
+    let mut bodies = Vec::new();
+    for path in ["as-it-is", "copied", "plain", "changed", "through", "bytes", "manual", "made"] {
+        let (head, body) = raw_get(&scene.selvedge, "proxy", &format!("/{path}"));
+        let encoding =
+            head.lines().find_map(|line| line.strip_prefix("content-encoding: ")).map(str::to_owned);
+        bodies.push((path, encoding, body));
+    }
+    let text = "hello ".repeat(1000).into_bytes();
+    let unpacked = |bytes: &[u8], function: &str| {
+        use std::io::Write as _;
+        let mut command = std::process::Command::new("node");
+        command.args(["-e", &format!("let b=[];process.stdin.on('data',c=>b.push(c)).on('end',()=>process.stdout.write(require('zlib').{function}(Buffer.concat(b))))")]);
+        let mut child =
+            command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(bytes).unwrap();
+        child.wait_with_output().unwrap().stdout
+    };
+    for (path, encoding, body) in bodies {
+        let (expected, plain): (Option<&str>, Vec<u8>) = match path {
+            "as-it-is" | "copied" => {
+                assert_eq!(body, gzip, "{path}");
+                continue;
+            }
+            "plain" => (None, text.clone()),
+            "changed" => (Some("gzip"), text.to_ascii_uppercase()),
+            "through" => (Some("gzip"), text.iter().map(|byte| byte & !32).collect()),
+            "bytes" => (Some("gzip"), text.clone()),
+            "manual" => (None, b"raw".to_vec()),
+            _ => (Some("br"), b"made".to_vec()),
+        };
+        match expected {
+            None => assert_eq!(body, plain, "{path}"),
+            Some(name) => {
+                assert_eq!(encoding.as_deref(), Some(name), "{path}");
+                let function = if name == "br" { "brotliDecompressSync" } else { "gunzipSync" };
+                assert_eq!(unpacked(&body, function), plain, "{path}");
+            }
+        }
+    }
+}
+
+/// Head and body of an answer, as bytes.
+fn raw_get(selvedge: &Selvedge, name: &str, path: &str) -> (String, Vec<u8>) {
+    let mut stream = std::net::TcpStream::connect(selvedge.http).unwrap();
+    // HTTP/1.0: the body ends where the connection does.
+    write!(stream, "GET {path} HTTP/1.0\r\nhost: {name}.localhost\r\n\r\n").unwrap();
+    let mut all = Vec::new();
+    stream.read_to_end(&mut all).unwrap();
+    let end = all.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
+    (String::from_utf8(all[..end].to_vec()).unwrap(), all[end + 4..].to_vec())
+}
+
+#[test]
+fn data_urls_are_answered_here() {
+    let scene = Scene::new(&[]);
+    for (url, kind, body) in [
+        ("data:,a%20b", "text/plain;charset=US-ASCII", "a b"),
+        ("data:text/html;base64,aMOkbGxv#part", "text/html", "hällo"),
+        ("data:;charset=utf-8,x", "text/plain;charset=utf-8", "x"),
+        ("data:nonsense,%zz", "text/plain;charset=US-ASCII", "%zz"),
+    ] {
+        let got = scene.fetch(url, json!({}));
+        assert_eq!(
+            (got["status"].as_u64(), &got["headers"]["content-type"], &got["body"]),
+            (Some(200), &json!(kind), &json!(body))
+        );
+    }
+    for url in ["data:no-comma", "data:;base64,a", "blob:x", "file:///etc/passwd", "about:blank"] {
+        assert_eq!(scene.fetch(url, json!({}))["name"], "TypeError", "{url}");
+    }
+}
+
+#[test]
+fn redirections_are_followed_as_the_standard_says() {
+    let origin = origin::serve(None, |request, body| {
+        let path = request.uri().path();
+        let Some(rest) = path.strip_prefix("/to/") else {
+            let secret = request.headers().contains_key("authorization");
+            let kind = request.headers().get("content-type").map_or("none", |kind| kind.to_str().unwrap());
+            return reply(format!(
+                "{} {} {secret} {kind} {}",
+                request.method(),
+                path,
+                String::from_utf8_lossy(&body)
+            ));
+        };
+        let (status, location) = rest.split_once('/').unwrap();
+        let mut answer = reply("");
+        *answer.status_mut() = status.parse().unwrap();
+        answer.headers_mut().insert("location", location.replace('!', "/").parse().unwrap());
+        answer
+    });
+    let scene = Scene::new(&[&origin]);
+    let base = origin.url("http");
+    let other = format!("http:!!127.0.0.1:{}!end", origin.port);
+    for (status, method, target, expected) in [
+        (301, "GET", "!end", "GET /end true none "),
+        (301, "POST", "!end", "GET /end true none "),
+        (302, "PUT", "!end", "PUT /end true text/plain;charset=UTF-8 body"),
+        (303, "PUT", "!end", "GET /end true none "),
+        (307, "POST", "!end", "POST /end true text/plain;charset=UTF-8 body"),
+        (308, "POST", other.as_str(), "POST /end false text/plain;charset=UTF-8 body"),
+    ] {
+        let body = (method != "GET").then_some("body");
+        let options = json!({ "method": method, "headers": { "authorization": "x" }, "body": body });
+        let got = scene.fetch(&format!("{base}/to/{status}/{target}"), options);
+        assert_eq!(
+            (&got["body"], &got["redirected"]),
+            (&json!(expected), &json!(true)),
+            "{status} {method} {got}"
+        );
+    }
+    let url = format!("{base}/to/302/!end");
+    let manual = scene.fetch(&url, json!({ "redirect": "manual" }));
+    assert_eq!(
+        (&manual["status"], &manual["headers"]["location"], &manual["url"]),
+        (&json!(302), &json!("/end"), &json!(url))
+    );
+    assert_eq!(scene.fetch(&url, json!({ "redirect": "error" }))["name"], "TypeError");
+    let loops = scene.fetch(&format!("{base}/to/302/."), json!({}));
+    assert_eq!(loops["name"], "TypeError", "{loops}");
+    assert_eq!(scene.fetch(&format!("{base}/to/302/file:!!!etc!passwd"), json!({}))["name"], "TypeError");
+}

@@ -14,6 +14,7 @@ import { IncomingBody } from "../streams/incoming.ts";
 import { PumpStopped, pump, stopPump } from "../streams/pump.ts";
 import { cancelQuietly, isReadableStream, openReader, type ReadableStream } from "../streams/streams.ts";
 import { parseHref } from "../url/url.ts";
+import { type Encoding, encodingIn } from "./encoding.ts";
 import { alreadyUsed, isUnusable, type RawBody } from "./body.ts";
 import { copyHeaders, fromHead, type Headers, peek, removeAll, toHead } from "./headers.ts";
 import { markRequestUsed, partsOf, Request } from "./request.ts";
@@ -74,14 +75,18 @@ function begin(
     ops.bodyWrite(key, body);
     ops.bodyEnd(key);
   } else if (body !== null) {
-    void upload(call, body as IncomingBody | ReadableStream<unknown>);
+    void upload(call, body as IncomingBody | ReadableStream<unknown>, encodingIn(toHead(headers)));
   }
   return call;
 }
 
-async function upload(call: Subrequest, source: IncomingBody | ReadableStream<unknown>): Promise<void> {
+async function upload(
+  call: Subrequest,
+  source: IncomingBody | ReadableStream<unknown>,
+  encoding: Encoding | undefined,
+): Promise<void> {
   try {
-    await pump(call.key, source);
+    await pump(call.key, source, encoding);
   } catch (error) {
     // Stopped pumps were stopped by what has told the caller already.
     if (!(error instanceof PumpStopped)) call.cancel(error);
@@ -209,6 +214,7 @@ function toResponse({ call, status, head }: Answer, method: string, url: string,
     return fromFetch(status, head, null, url, redirected);
   }
   const body = new IncomingBody(call.key, () => call.over());
+  body.encoding = encodingIn(head);
   return fromFetch(status, head, body, url, redirected);
 }
 

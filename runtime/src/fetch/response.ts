@@ -13,6 +13,8 @@ interface ResponseInit {
   status: number;
   statusText: string;
   headers: unknown;
+  /** Workers: "manual" where the body is encoded already as its header says. */
+  encodeBody: string;
   /** Workers: the answer to a handshake; goes with status 101. */
   webSocket: WebSocket | null;
 }
@@ -25,6 +27,8 @@ interface Extra {
   type: string;
   url: string;
   redirected: boolean;
+  /** Workers: the bytes are what the header `content-encoding` says. */
+  encoded?: boolean;
 }
 
 const JSON_TYPE = "application/json";
@@ -57,6 +61,7 @@ let rawBodyOf: (response: Response) => RawBody;
 let webSocketOf: (response: Response) => WebSocket | null;
 let setWebSocket: (response: Response, socket: WebSocket) => void;
 let markUsed: (response: Response) => void;
+let isEncoded: (response: Response) => boolean;
 let fromFetch: (status: number, head: Head, body: RawBody, url: string, redirected: boolean) => Response;
 
 export class Response {
@@ -95,6 +100,7 @@ export class Response {
       response.#webSocket = socket;
     };
     rawBodyOf = (response) => response.#raw;
+    isEncoded = (response) => response.#extra?.encoded === true;
     markUsed = (response) => {
       response.#raw = CONSUMED;
     };
@@ -118,7 +124,7 @@ export class Response {
 
   #initialize(given: Partial<ResponseInit>): void {
     const init = toDictionary<ResponseInit>(given, "Response options");
-    const { headers, status, statusText, webSocket } = init;
+    const { encodeBody, headers, status, statusText, webSocket } = init;
     if (webSocket !== undefined && webSocket !== null) {
       if (!loadPart<WebSocketPart>("websocket").isWebSocket(webSocket)) {
         throw new TypeError("The option webSocket must be a WebSocket.");
@@ -132,6 +138,12 @@ export class Response {
     if (statusText !== undefined && `${statusText}` !== "") {
       checkReasonPhrase(`${statusText}`);
       this.#extra = { statusText: `${statusText}`, type: "default", url: "", redirected: false };
+    }
+    if (encodeBody !== undefined) {
+      const mode = `${encodeBody}`;
+      if (mode !== "automatic" && mode !== "manual") throw new TypeError('encodeBody must be "automatic" or "manual".');
+      this.#extra ??= { statusText: "", type: "default", url: "", redirected: false };
+      this.#extra.encoded = mode === "manual";
     }
     if (headers !== undefined) {
       const own = new Headers();
@@ -220,4 +232,4 @@ export class Response {
 }
 finishInterface(Response, "Response");
 
-export { fromFetch, headOf, isNullBodyStatus, isResponse, markUsed, rawBodyOf, setWebSocket, statusOf, webSocketOf };
+export { fromFetch, headOf, isNullBodyStatus, isEncoded, isResponse, markUsed, rawBodyOf, setWebSocket, statusOf, webSocketOf };

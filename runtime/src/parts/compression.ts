@@ -5,6 +5,8 @@ import { shownWritable, type WritableStream } from "../streams/writable-stream.t
 import type { CodecFormat } from "../ops.d.ts";
 import { Coding } from "../compression/coding.ts";
 
+export { Coding };
+
 /** The host's names for a format, there and back. */
 function formatOf(format: unknown, decodes: boolean): CodecFormat {
   const name = `${format as string}`;

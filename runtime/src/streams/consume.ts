@@ -1,6 +1,6 @@
 /** Reading a stream's bytes to the end, on behalf of the runtime. */
 import { ArrayPrototypePush, bytesOf, concatBytes, ObjectCreate, PromiseReject, TypedArrayPrototypeSlice } from "../internal/primordials.ts";
-import { takeBody } from "./native.ts";
+import { findBody, takeBody } from "./native.ts";
 import { Deferred } from "./promises.ts";
 import { cancelReadable, type ReadRequest } from "./readable.ts";
 import { acquireReader, type DefaultReader, ignore } from "./readers.ts";
@@ -71,7 +71,7 @@ class Collector<T> implements ReadRequest {
 export function collectBytes<T>(stream: ReadableStream, convert: Convert<T>): Promise<T> {
   try {
     const readable = readableOf(stream);
-    const taken = takeBody(readable);
+    const taken = takeBody(readable, findBody(readable)?.encoding);
     if (taken !== undefined) return collectTaken(taken, convert);
     const collector = new Collector(acquireReader(readable), convert);
     collector.run();

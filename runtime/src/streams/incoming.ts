@@ -11,6 +11,8 @@ import {
   TypedArrayPrototypeGetBuffer,
   TypedArrayPrototypeGetByteLength,
 } from "../internal/primordials.ts";
+import { loadPart } from "../internal/parts.ts";
+import type { Encoding } from "../fetch/encoding.ts";
 import type { Key } from "../ops.d.ts";
 import * as ops from "../host.ts";
 import type { ByteController } from "./byte-controller.ts";
@@ -22,8 +24,14 @@ import type { Source } from "./source.ts";
 /** Bodies that may still get an event. */
 const open = new NativeMap<Key, IncomingBody>();
 
+type Encodings = typeof import("../parts/encodings.ts");
+
 export class IncomingBody {
   readonly key: Key;
+  /** What its bytes are encoded in. JavaScript reads them decoded; where the host moves them, they stay as they are. */
+  encoding: Encoding | undefined = undefined;
+  #decoder: InstanceType<Encodings["Decoder"]> | undefined;
+  readonly #encoded = () => this.#next();
   /** It is at its end, or nobody wants the rest. */
   #over = false;
   #error: unknown;
@@ -39,6 +47,25 @@ export class IncomingBody {
 
   /** The next chunk, null at the end, undefined when `ready` must be waited for. Throws when it broke off. */
   pull(): Uint8Array<ArrayBuffer> | null | undefined {
+    if (this.encoding === undefined) return this.#next();
+    if (this.#error !== undefined) throw this.#error;
+    try {
+      this.#decoder ??= new (loadPart<Encodings>("encodings").Decoder)(this.encoding);
+      return this.#decoder.pull(this.#encoded);
+    } catch (error) {
+      if (!this.#over) ops.bodyCancel(this.key);
+      this.break(error);
+      throw error;
+    }
+  }
+
+  /** Whether the host may move it to where this encoding is expected. */
+  canMove(encoding: Encoding | undefined): boolean {
+    return this.encoding === undefined || (this.encoding === encoding && this.#decoder === undefined);
+  }
+
+  /** The next chunk as it came. */
+  #next(): Uint8Array<ArrayBuffer> | null | undefined {
     if (this.#error !== undefined) throw this.#error;
     if (this.#over) return null;
     try {

@@ -2,6 +2,7 @@
  * Streams whose bytes need not pass through JavaScript: a body of the host's, as it is or behind identity transforms.
  */
 import { ArrayPrototypePush } from "../internal/primordials.ts";
+import type { Encoding } from "../fetch/encoding.ts";
 import type { IncomingBody } from "./incoming.ts";
 import { Pipe } from "./pipe.ts";
 import type { KnownPipeOptions } from "./pipe.ts";
@@ -89,8 +90,21 @@ function breakWritable(writable: Writable, error: unknown): void {
   writable.writer?.closed.reject(error);
 }
 
-/** Takes the host's body out of an unlocked stream; undefined where there is none, or JavaScript has a part in it. */
-export function takeBody(stream: Readable): Taken | undefined {
+/** The host's body behind a stream, for which `takeBody` would go; undefined where there is none. */
+export function findBody(stream: Readable): IncomingBody | undefined {
+  let at = stream;
+  while (at.body === undefined) {
+    if (at.state !== READABLE || !(at.feeder instanceof Pipe) || !at.feeder.isAsleep) return undefined;
+    at = at.feeder.source;
+  }
+  return at.state === READABLE && !at.controller.isBusy() ? at.body : undefined;
+}
+
+/**
+ * Takes the host's body out of an unlocked stream, to move it to where `encoding` is expected; undefined where there is none,
+ * or JavaScript has a part in it.
+ */
+export function takeBody(stream: Readable, encoding: Encoding | undefined): Taken | undefined {
   const pipes: Pipe[] = [];
   let at = stream;
   while (at.body === undefined) {
@@ -100,5 +114,6 @@ export function takeBody(stream: Readable): Taken | undefined {
     at = feeder.source;
   }
   if (at.state !== READABLE || at.controller.isBusy() || stream.reader !== undefined) return undefined;
+  if (!at.body.canMove(encoding)) return undefined;
   return new Taken(at.body, stream, pipes);
 }

@@ -6,6 +6,7 @@ import {
   MapPrototypeSet,
   NativeMap,
 } from "../internal/primordials.ts";
+import type { Encoding } from "../fetch/encoding.ts";
 import type { Key } from "../ops.d.ts";
 import * as ops from "../host.ts";
 import { badChunk } from "./consume.ts";
@@ -218,18 +219,20 @@ export function dropWriter(key: Key): void {
 }
 
 /**
- * Sends the whole source as the body of the stream and ends it. Rejects with what the source threw, or with a
+ * Sends the whole source as the body of the stream, whose head names this encoding, and ends it. Rejects with what the source threw, or with a
  * `PumpStopped`; the stream is the caller's to abort then.
  */
-export function pump(key: Key, source: IncomingBody | ReadableStream): Promise<undefined> {
-  const made = newPump(key, source);
+export function pump(key: Key, source: IncomingBody | ReadableStream, encoding?: Encoding): Promise<undefined> {
+  const made = newPump(key, source, encoding);
   made.start();
   return made.done.promise;
 }
 
-function newPump(key: Key, source: IncomingBody | ReadableStream): Pump {
-  if (source instanceof IncomingBody) return new BodyPump(key, source, undefined);
-  const taken = takeBody(readableOf(source));
+function newPump(key: Key, source: IncomingBody | ReadableStream, encoding: Encoding | undefined): Pump {
+  if (source instanceof IncomingBody) {
+    return source.canMove(encoding) ? new BodyPump(key, source, undefined) : new StreamPump(key, source.toStream());
+  }
+  const taken = takeBody(readableOf(source), encoding);
   return taken === undefined ? new StreamPump(key, source) : new BodyPump(key, taken.body, taken);
 }
 

@@ -4,11 +4,14 @@ import { INTERNAL } from "../internal/webidl.ts";
 import { loadPart } from "../internal/parts.ts";
 import { describe } from "../internal/report.ts";
 import { alreadyUsed, CONSUMED, isUnusable } from "../fetch/body.ts";
+import { type Encoding, encodingIn } from "../fetch/encoding.ts";
 import { newIncoming } from "../fetch/request.ts";
-import { headOf, isResponse, markUsed, rawBodyOf, type Response, statusOf, webSocketOf } from "../fetch/response.ts";
+import { headOf, isEncoded, isResponse, markUsed, rawBodyOf, type Response, statusOf, webSocketOf } from "../fetch/response.ts";
 import { IncomingBody } from "../streams/incoming.ts";
+import { findBody } from "../streams/native.ts";
 import { PumpStopped, pump } from "../streams/pump.ts";
-import { type ReadableStream } from "../streams/streams.ts";
+import { readableOf } from "../streams/readable-stream.ts";
+import { type ReadableStream, streamOf } from "../streams/streams.ts";
 import type { Head, Key } from "../ops.d.ts";
 import * as ops from "../host.ts";
 import {
@@ -56,8 +59,14 @@ async function settle(context: ExecutionContext, result: unknown): Promise<void>
 function send(context: ExecutionContext, response: Response): void {
   const raw = rawBodyOf(response);
   if (typeof raw === "string") {
+    const head = headOf(response);
+    if (encodingIn(head) !== undefined && raw !== "" && !isEncoded(response)) {
+      markUsed(response);
+      void stream(context, response, streamOf(ops.encodeUtf8(raw)));
+      return;
+    }
     markUsed(response);
-    respondWhole(context, statusOf(response), headOf(response), raw);
+    respondWhole(context, statusOf(response), head, raw);
   } else {
     sendOther(context, response);
   }
@@ -80,11 +89,30 @@ function sendOther(context: ExecutionContext, response: Response): void {
   } else if (raw === null) {
     respondWhole(context, status, headOf(response), undefined);
   } else if (raw instanceof Uint8Array) {
+    const head = headOf(response);
+    const encoding = encodingIn(head);
     markUsed(response);
-    respondWhole(context, status, headOf(response), raw);
+    if (encoding !== undefined && raw.length > 0 && !isEncoded(response) && !looksEncoded(raw, encoding)) {
+      void stream(context, response, streamOf(raw as Uint8Array<ArrayBuffer>));
+    } else {
+      respondWhole(context, status, head, raw);
+    }
   } else {
     void stream(context, response, raw as IncomingBody | ReadableStream<unknown>);
   }
+}
+
+/** Workers encode what a response's header says; other platforms' workers do it themselves, which gzip's first bytes show. */
+function looksEncoded(bytes: Uint8Array, encoding: Encoding): boolean {
+  return encoding === "gzip" && bytes[0] === 0x1f && bytes[1] === 0x8b;
+}
+
+/** The body as the response's head says that it is encoded. */
+function encoded(source: IncomingBody | ReadableStream<unknown>, encoding: Encoding): IncomingBody | ReadableStream<unknown> {
+  const body = source instanceof IncomingBody ? source : findBody(readableOf(source));
+  if (body !== undefined && body.encoding === encoding && body.canMove(encoding)) return source;
+  const plain = source instanceof IncomingBody ? source.toStream() : source;
+  return loadPart<typeof import("../parts/encodings.ts")>("encodings").encode(plain, encoding);
 }
 
 async function stream(
@@ -95,8 +123,11 @@ async function stream(
   const key = keyOf(context);
   if (isOver(context)) return;
   try {
-    ops.respondStream(key, statusOf(response), headOf(response));
-    const sent = pump(key, source);
+    const head = headOf(response);
+    const encoding = encodingIn(head);
+    ops.respondStream(key, statusOf(response), head);
+    const body = encoding === undefined || isEncoded(response) ? source : encoded(source, encoding);
+    const sent = pump(key, body, encoding);
     // A stream keeps its own account of being used.
     if (source instanceof IncomingBody) markUsed(response);
     await sent;

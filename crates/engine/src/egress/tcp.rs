@@ -6,13 +6,14 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use selvedge_model::Worker;
 use selvedge_wire::message::{self, Connect, Head};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::dial::{dial, secure};
 use super::failed::{Failed, refused, timed_out, unreachable};
@@ -23,6 +24,8 @@ use crate::stream::Stream;
 
 /// What one read takes at most, bytes.
 const READ_MAX: usize = 32 << 10;
+/// How long a closed socket may take to send what was written to it.
+const LINGER: Duration = Duration::from_secs(5);
 /// Mail is sent through services that answer for it.
 const SMTP: u16 = 25;
 
@@ -63,11 +66,18 @@ pub fn begin(connection: &Rc<Connection>, shared: &Arc<Shared>, id: u32, request
             }
             Ok(())
         };
-        let mut served = pin!(served);
+        let (mut served, mut linger) = (pin!(served), None);
         let served = poll_fn(|cx| {
             let taken_over = has_been_open.get() && !connection.sockets.borrow().contains_key(&id);
             if stream.poll_over(cx).is_ready() && !taken_over {
-                return Poll::Ready(Ok(()));
+                // A socket that was closed sends what was written before; one that was aborted does not.
+                if linger.is_none() && !stream.has_ended() {
+                    return Poll::Ready(Ok(()));
+                }
+                let linger = linger.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+                if linger.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Ok(()));
+                }
             }
             served.as_mut().poll(cx)
         })
@@ -151,6 +161,7 @@ where
     let (mut reader, mut writer) = tokio::io::split(socket);
     let broke = |error: std::io::Error| unreachable(format!("The connection broke: {error}."));
     let asked = Cell::new(None);
+    let broken = Cell::new(false);
     let down = async {
         let mut buffer = vec![0; READ_MAX];
         while let Some(room) = poll_fn(|cx| stream.poll_credit(cx)).await {
@@ -188,7 +199,10 @@ where
                     let _ = writer.shutdown().await;
                     return Ok(());
                 }
-                Ok(Some(Err(_))) => return Ok(()),
+                Ok(Some(Err(_))) => {
+                    broken.set(true);
+                    return Ok(());
+                }
                 Err(None) => takeover = None,
                 Err(reply) => {
                     asked.set(reply);
@@ -215,7 +229,11 @@ where
                 down_done = true;
                 done?;
             }
-            if is_taken || (down_done && up_done) { Poll::Ready(Ok(())) } else { Poll::Pending }
+            if is_taken || broken.get() || (down_done && up_done) {
+                Poll::Ready(Ok(()))
+            } else {
+                Poll::Pending
+            }
         })
         .await?;
     }
