@@ -64,7 +64,7 @@ impl Target {
         if http2 {
             request.headers_mut().remove(header::HOST);
             parts.scheme = Some(if self.secure { Scheme::HTTPS } else { Scheme::HTTP });
-            parts.authority = Authority::from_maybe_shared(self.authority.as_bytes().to_vec()).ok();
+            parts.authority = Authority::try_from(self.authority.as_bytes()).ok();
         } else {
             request.headers_mut().insert(header::HOST, self.authority.clone());
         }
