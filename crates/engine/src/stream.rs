@@ -52,6 +52,8 @@ struct StreamState {
     /// The host sends nothing more.
     ended: bool,
     broken: Option<Broken>,
+    /// It was broken off, whether or not a reader has heard of it.
+    failed: bool,
     reader: Option<Waker>,
     recv: RecvWindow,
     send: SendWindow,
@@ -191,7 +193,7 @@ impl Stream {
     /// Waits until the stream is broken off.
     pub fn poll_over(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.state.borrow_mut();
-        if state.broken.is_some() {
+        if state.failed {
             return Poll::Ready(());
         }
         remember(&mut state.watcher, cx);
@@ -262,6 +264,7 @@ impl Stream {
     pub fn fail(&self, broken: Broken) {
         let mut state = self.state.borrow_mut();
         state.broken = Some(broken);
+        state.failed = true;
         wake(&mut state.reader);
         wake(&mut state.writer);
         wake(&mut state.watcher);

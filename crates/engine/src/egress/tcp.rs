@@ -178,15 +178,13 @@ where
         loop {
             let chunk = poll_fn(|cx| {
                 // What was written before goes first.
-                if let Poll::Ready(chunk) = stream.poll_chunk(cx)
-                    && !(matches!(chunk, Some(Err(_))) && takeover.is_some())
-                {
-                    return Poll::Ready(Ok(chunk));
+                let chunk = stream.poll_chunk(cx);
+                if let Poll::Ready(None | Some(Ok(_))) = chunk {
+                    return chunk.map(Ok);
                 }
                 match takeover.as_mut().map(|takeover| std::pin::Pin::new(takeover).poll(cx)) {
-                    Some(Poll::Ready(Ok(reply))) => Poll::Ready(Err(Some(reply))),
-                    Some(Poll::Ready(Err(_))) => Poll::Ready(Err(None)),
-                    _ => Poll::Pending,
+                    Some(Poll::Ready(Ok(reply))) => Poll::Ready(Err(reply)),
+                    _ => chunk.map(Ok),
                 }
             });
             match chunk.await {
@@ -203,9 +201,8 @@ where
                     broken.set(true);
                     return Ok(());
                 }
-                Err(None) => takeover = None,
                 Err(reply) => {
-                    asked.set(reply);
+                    asked.set(Some(reply));
                     return Ok(());
                 }
             }
