@@ -77,6 +77,7 @@ class Connection implements Sink {
   #readEnded = false;
   #writeEnded = false;
   #over = false;
+  #shutting = false;
 
   constructor(
     readonly key: Key,
@@ -152,12 +153,23 @@ class Connection implements Sink {
     this.closed.reject(error);
   }
 
-  /** The worker is done with it. */
+  /** The worker is done with it: at once, or as soon as it is open, so that what was written can be sent. */
   shut(): void {
+    if (this.#over || this.#shutting) return;
+    this.#shutting = true;
+    void this.#shutOnceOpen();
+  }
+
+  async #shutOnceOpen(): Promise<void> {
+    try {
+      await this.opened.promise;
+    } catch {
+      // It never came about, which `closed` tells.
+      return;
+    }
     if (this.#over) return;
     this.#over = true;
     this.#call.over();
-    this.opened.reject(new TypeError("The socket was closed before it was open."));
     // What was written is sent; then the connection is closed.
     if (!this.#writeEnded) ops.bodyEnd(this.key);
     this.#writeEnded = true;
