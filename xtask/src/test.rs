@@ -14,7 +14,7 @@ use crate::workspace::Workspace;
 /// Builds and tests the whole workspace, or what `args` of `cargo test` select.
 pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<()> {
     build::run(workspace)?;
-    examples(workspace)?;
+    packages(workspace)?;
     stage::timed("Rust tests", || {
         let mut tests = cargo();
         tests.args(["test", "--locked"]);
@@ -32,15 +32,18 @@ pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<()> {
     Ok(())
 }
 
-/// Installs the packages of the examples that have any.
-fn examples(workspace: &Workspace) -> Result<()> {
-    for entry in fs::read_dir(workspace.root.join("examples"))? {
-        let dir = entry?.path();
-        let lock = dir.join("package-lock.json");
-        if lock.exists() {
-            let name = format!("example {}", dir.file_name().unwrap_or_default().to_string_lossy());
-            let inputs = Inputs::new("").file(&dir.join("package.json"))?.file(&lock)?;
-            stage::run(&workspace.stamps(), &name, inputs, &dir.join("node_modules"), || npm_ci(&dir))?;
+/// Installs the packages of examples and tests that have any.
+fn packages(workspace: &Workspace) -> Result<()> {
+    for parent in ["examples", "crates/selvedge/tests", "crates/selvedge/tests/programs"] {
+        let Ok(entries) = fs::read_dir(workspace.root.join(parent)) else { continue };
+        for entry in entries {
+            let dir = entry?.path();
+            let lock = dir.join("package-lock.json");
+            if lock.exists() {
+                let name = format!("packages {}", dir.file_name().unwrap_or_default().to_string_lossy());
+                let inputs = Inputs::new("").file(&dir.join("package.json"))?.file(&lock)?;
+                stage::run(&workspace.stamps(), &name, inputs, &dir.join("node_modules"), || npm_ci(&dir))?;
+            }
         }
     }
     Ok(())

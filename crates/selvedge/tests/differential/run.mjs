@@ -99,7 +99,7 @@ function ask(port, id, { method = "GET", path = "/", headers = {}, body }) {
       response.on("data", (chunk) => chunks.push(chunk));
       const done = (broken) => {
         const fields = {};
-        for (const [name, value] of Object.entries(response.headers)) if (!NOT_COMPARED.includes(name)) fields[name] = value;
+        for (const [name, value] of Object.entries(response.headers).sort()) if (!NOT_COMPARED.includes(name)) fields[name] = value;
         resolve({ status: response.statusCode, fields, body: Buffer.concat(chunks).toString("latin1"), broken });
       };
       response.on("end", () => done(false));

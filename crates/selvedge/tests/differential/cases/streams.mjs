@@ -44,10 +44,12 @@ export default {
     log.push(...(await collect(stream)));
     return log;
   }),
-  "backpressure": show(() => {
-    const stream = new ReadableStream({ start(controller) { this.sizes = [controller.desiredSize]; controller.enqueue(1); this.sizes.push(controller.desiredSize); controller.enqueue(2); this.sizes.push(controller.desiredSize); sizes = this.sizes; } }, { highWaterMark: 2 });
-    let sizes;
-    return stream.locked;
+  "backpressure": show(async () => {
+    const sizes = [];
+    const stream = new ReadableStream({ pull(controller) { sizes.push(controller.desiredSize); controller.enqueue(sizes.length); if (sizes.length === 4) controller.close(); } }, { highWaterMark: 2 });
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    const early = sizes.length;
+    return [early, await collect(stream), sizes];
   }),
   "errors": show(async () => {
     const stream = new ReadableStream({ pull() { throw new RangeError("mine"); } });
