@@ -58,9 +58,22 @@ impl Selvedge {
         Self::start_in(data)
     }
 
+    /// Starts with empty data, this `selvedge.toml`, and an isolate host from elsewhere.
+    pub fn with_libexec(libexec: &Path, settings: &str) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::write(data.path().join(SETTINGS), settings).unwrap();
+        let mut command = up(data.path());
+        command.env("SELVEDGE_LIBEXEC", libexec);
+        Self::start_by(command, data)
+    }
+
     /// Starts with the data of an earlier run.
     pub fn start_in(data: TempDir) -> Self {
-        let mut child = up(data.path()).stdout(Stdio::piped()).spawn().unwrap();
+        Self::start_by(up(data.path()), data)
+    }
+
+    fn start_by(mut command: Command, data: TempDir) -> Self {
+        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: Value =
