@@ -10,7 +10,7 @@ const SIGNATURES = {
   fetchCancel: "K", timerStart: "ib", timerCancel: "i", log: "is", exception: "ss", random: "y", encodeUtf8: "s",
   encodeInto: "sy", decodeUtf8: "ybb", structuredClone: "vAf", urlParse: "uU", urlSet: "uCs", utf8Length: "s",
   decodeLatin1: "y", htmlNew: "SkE", htmlResume: "rD", htmlOutput: "r", htmlEnd: "r", htmlSerial: "r", htmlToken: "rnTss",
-  socketAnswer: "Kh", socketOpen: "uh", socketSend: "Kd", socketClose: "Kis", socketFlow: "Kb", socketBuffered: "K",
+  tcpConnect: "sibK", socketAnswer: "Kh", socketOpen: "uh", socketSend: "Kd", socketClose: "Kis", socketFlow: "Kb", socketBuffered: "K",
   setCurrentRequest: "K", setAsyncContext: "v", detach: "y", encodingName: "E", decodeAs: "Eybb", decoderNew: "Eb",
   decoderRun: "Hybb", codecNew: "Fiiiiy", codecRun: "Hyiii", codecReset: "H", codecEnd: "H", crc32: "di", digest: "ayb",
   hashStart: "ay", hashUpdate: "Hd", hashCopy: "H", hashEnd: "H", bytesEqual: "yy", keyGenerate: "Biyb", keyImport: "Bxy",
@@ -103,7 +103,7 @@ export default {
         }
         if (name === "htmlNew" && typeof answer === "number") made.rewriters.push(answer);
         if (name === "htmlSerial") made.serial = answer;
-        if (/^(fetchStart|bindingCall|socketOpen)$/.test(name)) made.keys.push(answer);
+        if (/^(fetchStart|bindingCall|socketOpen|tcpConnect)$/.test(name)) made.keys.push(answer);
         for (const list of [made.handles, made.keys, made.rewriters]) if (list.length > 40) list.splice(0, 20);
       } catch { /* refusals are fine */ }
       depth--;
