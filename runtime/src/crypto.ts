@@ -6,7 +6,7 @@ import {
   TypedArrayPrototypeGetTag,
 } from "./internal/primordials.ts";
 import { expose, finishInterface, illegalConstructor, INTERNAL, requireArguments } from "./internal/webidl.ts";
-import { DOMException } from "./dom/exception.ts";
+import { DOMException, QuotaExceededError } from "./dom/exception.ts";
 import { exposeLazy, loadPart } from "./internal/parts.ts";
 import * as ops from "./host.ts";
 
@@ -46,7 +46,7 @@ export class Crypto {
     }
     const length = TypedArrayPrototypeGetByteLength(array);
     if (length > 65536) {
-      throw new DOMException(`getRandomValues fills at most 65536 bytes, not ${length}.`, "QuotaExceededError");
+      throw new QuotaExceededError(`getRandomValues fills at most 65536 bytes, not ${length}.`);
     }
     ops.random(array);
     return array;

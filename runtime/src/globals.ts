@@ -7,7 +7,7 @@ import { reportException } from "./internal/report.ts";
 import { AbortController, AbortSignal } from "./dom/abort.ts";
 import { CloseEvent, CustomEvent, ErrorEvent, Event, EventTarget, MessageEvent, PromiseRejectionEvent } from "./dom/event.ts";
 import { installGlobalEvents } from "./dom/global-events.ts";
-import { DOMException } from "./dom/exception.ts";
+import { DOMException, QuotaExceededError } from "./dom/exception.ts";
 import { atob, btoa } from "./encoding/base64.ts";
 import { TextDecoderStream, TextEncoderStream } from "./encoding/streams.ts";
 import { TextDecoder, TextEncoder } from "./encoding/text.ts";
@@ -77,6 +77,7 @@ export function installGlobals(): void {
     Headers,
     MessageEvent,
     PromiseRejectionEvent,
+    QuotaExceededError,
     Request,
     Response,
     ScheduledController,

@@ -289,3 +289,51 @@ test("structuredClone and DOMException", async () => {
     [["DataCloneError", 25, true, true], "NotFoundError", 8, "m", 20, "NotFoundError: m", "NotFoundError: m"],
   );
 });
+
+test("QuotaExceededError: a DOMException that says what is allowed; a copy keeps it", async () => {
+  assert.deepEqual(
+    await run(`
+      const of = (e) => [e instanceof QuotaExceededError, e instanceof DOMException, e.name, e.message, e.code, e.quota, e.requested];
+      const thrown = (f) => { try { f(); return null } catch (e) { return e } };
+      return [of(new QuotaExceededError("m", { quota: 1, requested: 2 })), of(structuredClone(new QuotaExceededError("m", { quota: 1 }))),
+        of(thrown(() => crypto.getRandomValues(new Uint8Array(65537)))).slice(0, 3),
+        [{ quota: -1 }, { quota: 3, requested: 2 }, { quota: NaN }].map((o) => thrown(() => new QuotaExceededError("", o)).name)];`),
+    [
+      [true, true, "QuotaExceededError", "m", 22, 1, 2], [true, true, "QuotaExceededError", "m", 22, 1, null],
+      [true, true, "QuotaExceededError"], ["RangeError", "RangeError", "TypeError"],
+    ],
+  );
+});
+
+test("PerformanceObserver: types, buffered entries, records, refusals", async () => {
+  assert.deepEqual(
+    await run(`
+      const names = (list) => list.map((entry) => entry.name);
+      const thrown = (f) => { try { f(); return null } catch (e) { return e.name } };
+      performance.mark("before");
+      const late = new PerformanceObserver(() => {});
+      late.observe({ type: "mark", buffered: true });
+      const lists = new PerformanceObserver(() => {});
+      lists.observe({ entryTypes: ["measure", "unheard of"] });
+      performance.mark("a"); performance.measure("b");
+      const mixed = thrown(() => late.observe({ entryTypes: ["mark"] }));
+      const seen = [names(late.takeRecords()), names(late.takeRecords()), names(lists.takeRecords())];
+      late.disconnect(); lists.disconnect(); performance.mark("c");
+      return [seen, names(late.takeRecords()), mixed, PerformanceObserver.supportedEntryTypes,
+        thrown(() => late.observe({})), thrown(() => late.observe({ type: "mark", entryTypes: [] })),
+        thrown(() => new PerformanceObserver()), thrown(() => performance.now.call({}))];`),
+    [
+      [["before", "a"], [], ["b"]], [], "InvalidModificationError", ["mark", "measure"],
+      "TypeError", "TypeError", "TypeError", "TypeError",
+    ],
+  );
+});
+
+test("pipeThrough checks readable before it reads writable", async () => {
+  assert.deepEqual(
+    await run(`
+      let read = false;
+      try { new ReadableStream().pipeThrough({ readable: null, get writable() { read = true; } }) } catch (e) { return [e.name, read] }`),
+    ["TypeError", false],
+  );
+});

@@ -57,6 +57,27 @@ function __pretendWorkerScope() {
   });
 }
 
+/** What `new WebAssembly.Module` was given and is not among the uploaded modules, as hexadecimal digits. */
+const __missing = [];
+
+/** Has `new WebAssembly.Module` give modules that were uploaded with the worker, `{digits: module}`: it compiles nothing itself. */
+function __uploadedModules(modules) {
+  const Native = WebAssembly.Module;
+  const proxy = new Proxy(Native, {
+    construct(target, list, newTarget) {
+      const [source] = list;
+      const digits = ArrayBuffer.isView(source)
+        ? new Uint8Array(source.buffer, source.byteOffset, source.byteLength).toHex()
+        : source instanceof ArrayBuffer ? new Uint8Array(source).toHex() : undefined;
+      if (digits !== undefined && Object.hasOwn(modules, digits)) return modules[digits];
+      if (digits !== undefined) __missing.push(digits);
+      return Reflect.construct(target, list, newTarget === proxy ? target : newTarget);
+    },
+  });
+  Object.defineProperty(WebAssembly, "Module", { value: proxy, writable: true, enumerable: false, configurable: true });
+  Object.defineProperty(Native.prototype, "constructor", { value: proxy, writable: true, configurable: true });
+}
+
 /** A promise of what testharness.js found, as JSON. `scripts` runs the test. */
 function __collect(scripts, milliseconds) {
   const stringify = JSON.stringify;
@@ -66,6 +87,7 @@ function __collect(scripts, milliseconds) {
       resolve(stringify({
         status: status.status,
         message: status.message ?? null,
+        missing: __missing,
         tests: map(tests, (test) => [test.name, test.status, test.message ?? null]),
       }));
     add_completion_callback(finish);
@@ -74,7 +96,7 @@ function __collect(scripts, milliseconds) {
     try {
       scripts();
     } catch (error) {
-      resolve(stringify({ status: 1, message: `${error?.stack ?? error}`, tests: [] }));
+      resolve(stringify({ status: 1, message: `${error?.stack ?? error}`, missing: __missing, tests: [] }));
     }
   });
 }

@@ -6,9 +6,12 @@ import { substitute } from "./substitute.mjs";
 /** Served under a second name by the suite's own server. */
 const ALIASES = { "resources/WebIDLParser.js": "resources/webidl2/lib/webidl2.js" };
 
-/** Assignments to getters, which do nothing in scripts and throw in modules: `[file, from, to]`. */
+/** What is fine in scripts and throws in modules, such as assignments to getters: `[file, from, to]`. */
 const SLOPPY = [
   ["fetch/api/request/request-structure.any.js", /(\w+)\[(\w+)\] = (\w+);/g, "Reflect.set($1, $2, $3);"],
+  ["wasm/jsapi/constructor/instantiate-bad-imports.any.js", /\.\.\.arguments/g, "...rest"],
+  ["wasm/jsapi/instance/constructor-bad-imports.any.js", /\.\.\.arguments/g, "...rest"],
+  ["wasm/jsapi/jspi/rejects.any.js", /$/, "\nvar tag_index;"],
 ];
 
 const ADAPTER = fs.readFileSync(new URL("./adapter.js", import.meta.url), "utf8");
@@ -83,8 +86,8 @@ function evaluated(source) {
   return `const __expressions = { ${cases.join("\n")} };`;
 }
 
-/** The worker's main module and how long its test may take. */
-export function bundle(suite, test, addresses) {
+/** The worker's main module and how long its test may take; `digits` are the WebAssembly modules uploaded with it, as hexadecimal digits. */
+export function bundle(suite, test, addresses, digits = []) {
   const read = (file) => {
     const text = fs.readFileSync(path.join(suite, ALIASES[file] ?? file), "utf8");
     return /\.sub\./.test(file) ? substitute(text, addresses, {}) : text;
@@ -115,6 +118,7 @@ export function bundle(suite, test, addresses) {
   const loose = undeclared(all);
   const functions = declaredFunctions(all);
   const code = [
+    ...digits.map((_, i) => `import __module${i} from "./module${i}.wasm";`),
     ADAPTER,
     "export default { async fetch() {",
     `__adapt(${JSON.stringify(href)});`,
@@ -122,6 +126,7 @@ export function bundle(suite, test, addresses) {
     `(function () {${read("resources/testharness.js")}\n}).call(globalThis);`,
     `for (const name of ${JSON.stringify(loose)}) if (!(name in globalThis)) globalThis[name] = undefined;`,
     idl ? "__pretendWorkerScope();" : "",
+    /^wasm\//.test(test.file) ? `__uploadedModules({ ${digits.map((key, i) => `"${key}": __module${i}`).join(", ")} });` : "",
     "const NativeResponse = Response;",
     "return new NativeResponse(await __collect(() => (function () {",
     ...functions.map((name) => `if (typeof ${name} === "function" && !(${JSON.stringify(name)} in globalThis)) globalThis.${name} = ${name};`),

@@ -42,11 +42,15 @@ export async function startSelvedge(executable, ports) {
     });
 
   return {
-    /** Runs a module as a worker that is asked once; gives its answer. */
-    async once(name, code, milliseconds) {
+    /** Runs a module, with WebAssembly modules (hexadecimal digits), as a worker that is asked once; gives its answer. */
+    async once(name, code, milliseconds, digits = []) {
       const form = new FormData();
       form.set("metadata", JSON.stringify({ main_module: "main.js", limits: LIMITS }));
       form.set("main.js", new Blob([code], { type: "application/javascript+module" }), "main.js");
+      for (const [i, key] of digits.entries()) {
+        const name = `module${i}.wasm`;
+        form.set(name, new Blob([Buffer.from(key, "hex")], { type: "application/wasm" }), name);
+      }
       const upload = await fetch(`${api}/${name}`, { method: "PUT", headers, body: form });
       if (!upload.ok) {
         const { error } = await upload.json();

@@ -71,19 +71,19 @@ const methods = {
     const first = stack.indexOf("\n");
     write(0, `Trace${args.length > 0 ? `: ${format(args)}` : ""}${first < 0 ? "" : StringPrototypeSlice(stack, first)}`);
   },
-  assert(condition?: unknown, ...args: unknown[]) {
+  assert(condition: unknown = false, ...args: unknown[]) {
     if (condition) return;
     if (args.length > 0 && typeof args[0] === "string") args[0] = `Assertion failed: ${args[0]}`;
     else args.unshift("Assertion failed");
     write(4, format(args));
   },
-  dir(value: unknown, options?: { depth?: number | null }) {
+  dir(value: unknown = undefined, options: { depth?: number | null } | undefined = undefined) {
     write(1, inspect(value, options));
   },
   dirxml(...args: unknown[]) {
     write(1, format(args));
   },
-  table(data: unknown, columns?: string[]) {
+  table(data: unknown = undefined, columns: string[] | undefined = undefined) {
     write(1, formatTable(data, columns) ?? format([data]));
   },
   group(...args: unknown[]) {

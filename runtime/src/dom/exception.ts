@@ -1,6 +1,6 @@
 /** `DOMException`. */
-import { ObjectCreate, ObjectGetOwnPropertyDescriptor, uncurryGetter } from "../internal/primordials.ts";
-import { defineConstants, finishInterface } from "../internal/webidl.ts";
+import { NumberIsFinite, ObjectCreate, ObjectGetOwnPropertyDescriptor, uncurryGetter } from "../internal/primordials.ts";
+import { defineConstants, finishInterface, toDictionary } from "../internal/webidl.ts";
 
 const { captureStackTrace } = Error as unknown as { captureStackTrace(target: object, above?: Function): void };
 
@@ -71,9 +71,57 @@ const getMessage = uncurryGetter<string>(DOMException.prototype, "message");
 finishInterface(DOMException, "DOMException");
 defineConstants(DOMException, constants);
 
+interface QuotaOptions {
+  quota: unknown;
+  requested: unknown;
+}
+
+function toQuota(value: unknown): number | null {
+  if (value === undefined) return null;
+  const number = Number(value);
+  if (!NumberIsFinite(number)) throw new TypeError("A quota must be a finite number.");
+  if (number < 0) throw new RangeError("A quota cannot be negative.");
+  return number;
+}
+
+let copyQuota: (exception: DOMException) => DOMException | undefined;
+
+/** Something would have been more than is allowed (Web IDL, section 4.4). */
+export class QuotaExceededError extends DOMException {
+  #quota: number | null;
+  #requested: number | null;
+
+  static {
+    copyQuota = (exception) => {
+      if (!(#quota in exception)) return undefined;
+      const copy = new QuotaExceededError(getMessage(exception));
+      copy.#quota = exception.#quota;
+      copy.#requested = exception.#requested;
+      return copy;
+    };
+  }
+
+  constructor(message: unknown = "", options: unknown = undefined) {
+    super(message, "QuotaExceededError");
+    const { quota, requested } = toDictionary<QuotaOptions>(options, "QuotaExceededError options");
+    this.#quota = toQuota(quota);
+    this.#requested = toQuota(requested);
+    if (this.#quota !== null && this.#requested !== null && this.#requested < this.#quota) {
+      throw new RangeError("What is requested cannot be less than the quota that it exceeds.");
+    }
+  }
+  get quota(): number | null {
+    return this.#quota;
+  }
+  get requested(): number | null {
+    return this.#requested;
+  }
+}
+finishInterface(QuotaExceededError, "QuotaExceededError");
+
 /** A copy as structured clones have it, with the stack of the original. */
 function copyException(exception: DOMException): DOMException {
-  const copy = new DOMException(getMessage(exception), getName(exception));
+  const copy = copyQuota(exception) ?? new DOMException(getMessage(exception), getName(exception));
   const stack = ObjectGetOwnPropertyDescriptor(exception, "stack");
   if (typeof stack?.value === "string") {
     Object.defineProperty(copy, "stack", { value: stack.value, writable: true, configurable: true });

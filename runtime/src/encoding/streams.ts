@@ -52,7 +52,7 @@ export class TextDecoderStream {
   #decoder: TextDecoder;
   #transform: TransformPair;
 
-  constructor(label: string | undefined = undefined, options?: { fatal?: boolean; ignoreBOM?: boolean }) {
+  constructor(label: string | undefined = undefined, options: { fatal?: boolean; ignoreBOM?: boolean } | undefined = undefined) {
     const decoder = new TextDecoder(label, options);
     this.#decoder = decoder;
     const decode = TextDecoder.prototype.decode;

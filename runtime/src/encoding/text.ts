@@ -42,7 +42,7 @@ export class TextDecoder {
   /** Any other encoding, in the midst of a stream. */
   #decoder: Decoder | undefined;
 
-  constructor(label: string = "utf-8", options?: { fatal?: boolean; ignoreBOM?: boolean }) {
+  constructor(label: string = "utf-8", options: { fatal?: boolean; ignoreBOM?: boolean } | undefined = undefined) {
     const text = `${label}`;
     const given = toDictionary<{ fatal: boolean; ignoreBOM: boolean }>(options, "TextDecoder options");
     const fatal = !!given.fatal;
@@ -64,7 +64,7 @@ export class TextDecoder {
     return this.#ignoreBOM;
   }
 
-  decode(input?: ArrayBufferView | ArrayBuffer, options?: { stream?: boolean }): string {
+  decode(input: ArrayBufferView | ArrayBuffer | undefined = undefined, options: { stream?: boolean } | undefined = undefined): string {
     const encoding = this.#encoding;
     const bytes = input === undefined ? EMPTY : bytesOf(input);
     if (bytes === undefined) throw new TypeError("decode takes an ArrayBuffer or a view of one.");

@@ -123,8 +123,10 @@ export class ReadableStream<_Chunk = unknown> {
     const readable = this.#readable;
     requireArguments(arguments.length, 1, "pipeThrough");
     if (!isAnyObject(transform)) throw new TypeError("pipeThrough takes an object with readable and writable.");
-    const { readable: to, writable } = transform;
+    // Each member is checked before the next is read, as dictionaries are converted.
+    const { readable: to } = transform;
     if (!isReadableStream(to)) throw new TypeError("pipeThrough needs a readable that is a ReadableStream.");
+    const { writable } = transform;
     if (!isWritableStream(writable)) throw new TypeError("pipeThrough needs a writable that is a WritableStream.");
     const known = readPipeOptions(options);
     if (readable.reader !== undefined) throw new TypeError("The stream is locked; it cannot be piped.");

@@ -71,50 +71,55 @@ export function sinceOrigin(): number {
 }
 
 export class Performance extends EventTarget {
-  constructor(token?: unknown) {
+  #brand = true;
+
+  constructor(token: unknown = undefined) {
     illegalConstructor(token);
     super();
   }
+  /** Marks and measures are a part of their own. */
+  get #timeline() {
+    return loadPart<typeof import("../parts/performance.ts")>("performance");
+  }
   now(): number {
+    void this.#brand;
     return sinceOrigin();
   }
   get timeOrigin(): number {
+    void this.#brand;
     return (timeOrigin ??= ops.now());
   }
   toJSON(): object {
+    void this.#brand;
     return { timeOrigin: (timeOrigin ??= ops.now()) };
   }
   mark(name: string, options: unknown = undefined): object {
     requireArguments(arguments.length, 1, "performance.mark");
-    return timeline().mark(name, options as object);
+    return this.#timeline.mark(name, options as object);
   }
   measure(name: string, startOrOptions: unknown = undefined, end: unknown = undefined): object {
     requireArguments(arguments.length, 1, "performance.measure");
-    return timeline().measure(name, startOrOptions, end);
+    return this.#timeline.measure(name, startOrOptions, end);
   }
   clearMarks(name: string | undefined = undefined): void {
-    timeline().clear("mark", name === undefined ? undefined : `${name}`);
+    this.#timeline.clear("mark", name === undefined ? undefined : `${name}`);
   }
   clearMeasures(name: string | undefined = undefined): void {
-    timeline().clear("measure", name === undefined ? undefined : `${name}`);
+    this.#timeline.clear("measure", name === undefined ? undefined : `${name}`);
   }
   getEntries(): object[] {
-    return timeline().entriesBy(undefined, undefined);
+    return this.#timeline.entriesBy(undefined, undefined);
   }
   getEntriesByType(type: string): object[] {
     requireArguments(arguments.length, 1, "performance.getEntriesByType");
-    return timeline().entriesBy(undefined, `${type}`);
+    return this.#timeline.entriesBy(undefined, `${type}`);
   }
   getEntriesByName(name: string, type: string | undefined = undefined): object[] {
     requireArguments(arguments.length, 1, "performance.getEntriesByName");
-    return timeline().entriesBy(`${name}`, type === undefined ? undefined : `${type}`);
+    return this.#timeline.entriesBy(`${name}`, type === undefined ? undefined : `${type}`);
   }
 }
 
-/** Marks and measures are a part of their own. */
-function timeline() {
-  return loadPart<typeof import("../parts/performance.ts")>("performance");
-}
 finishInterface(Performance, "Performance");
 
 export function installClock(): void {
@@ -123,5 +128,7 @@ export function installClock(): void {
   exposeLazy("PerformanceEntry", "performance");
   exposeLazy("PerformanceMark", "performance");
   exposeLazy("PerformanceMeasure", "performance");
+  exposeLazy("PerformanceObserver", "performance");
+  exposeLazy("PerformanceObserverEntryList", "performance");
   expose("performance", new Performance(INTERNAL));
 }

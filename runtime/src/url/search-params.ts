@@ -172,7 +172,7 @@ export class URLSearchParams {
     this.#changed();
   }
 
-  delete(name: string, value?: string): void {
+  delete(name: string, value: string | undefined = undefined): void {
     requireArguments(arguments.length, 1, "URLSearchParams.delete");
     const key = toUSVString(name);
     const wanted = value === undefined ? undefined : toUSVString(value);
@@ -204,7 +204,7 @@ export class URLSearchParams {
     return values;
   }
 
-  has(name: string, value?: string): boolean {
+  has(name: string, value: string | undefined = undefined): boolean {
     requireArguments(arguments.length, 1, "URLSearchParams.has");
     const key = toUSVString(name);
     const wanted = value === undefined ? undefined : toUSVString(value);

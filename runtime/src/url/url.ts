@@ -44,12 +44,12 @@ export class URL {
     };
   }
 
-  static canParse(input: string, base?: string): boolean {
+  static canParse(input: string, base: string | undefined = undefined): boolean {
     requireArguments(arguments.length, 1, "URL.canParse");
     return ops.urlParse(toUSVString(input), base === undefined ? undefined : toUSVString(base)) !== undefined;
   }
 
-  static parse(input: string, base?: string): URL | null {
+  static parse(input: string, base: string | undefined = undefined): URL | null {
     requireArguments(arguments.length, 1, "URL.parse");
     try {
       return new URL(input, base);

@@ -243,6 +243,7 @@ export class WebSocket extends EventTarget {
   }
 
   close(code: number | undefined = undefined, reason: string | undefined = undefined): void {
+    void this.#url;
     const number = code === undefined ? undefined : toCode(code);
     const text = reason === undefined ? "" : toUSVString(reason);
     if (ops.utf8Length(text) > REASON_MAX) {
@@ -282,6 +283,7 @@ export class WebSocket extends EventTarget {
     return this.#binaryType;
   }
   set binaryType(value: string) {
+    void this.#url;
     const type = `${value}`;
     if (type === "blob" || type === "arraybuffer") this.#binaryType = type;
   }
