@@ -144,3 +144,27 @@ test("a body that is not wanted is cancelled", async () => {
   assert.equal(host.responses.get(key).body, "ok");
   assert.deepEqual(host.calls[0], ["bodyCancel", host.subrequests[0].key]);
 });
+
+test("integrity: the strongest digests decide; others refuse the response", async () => {
+  const { createHash } = await import("node:crypto");
+  const digest = (hash, encoding = "base64") => `${hash}-${createHash(hash).update("body").digest(encoding)}`;
+  const wrong = (hash) => `${hash}-${createHash(hash).update("other").digest("base64")}`;
+  const cases = [
+    [digest("sha256"), true], [digest("sha384"), true], [digest("sha512", "base64url"), true], [`${digest("sha256")}?option`, true],
+    [wrong("sha256"), false], [`${wrong("sha256")} ${digest("sha512")}`, true], [`${digest("sha256")}\t${wrong("sha512")}`, false],
+    [`${wrong("sha512")} ${digest("sha512")}`, true], ["md5-AAAA nonsense", true], ["sha256-AAAA", false], ["sha256-A", false],
+  ];
+  for (const [integrity, passes] of cases) {
+    const host = asking(`try {
+        const r = await fetch("http://o.example/", { integrity: ${JSON.stringify(integrity)} });
+        return new Response([r.status, r.url, r.headers.get("x"), await r.text()].join());
+      } catch (e) { return new Response(e.name) }`);
+    const key = host.dispatch();
+    await host.settle();
+    const sub = host.subrequests[0].key;
+    host.entry.response(sub, 200, "", head({ x: "y" }));
+    await host.feed(sub, "body", null);
+    await host.settle();
+    assert.equal(host.responses.get(key).body, passes ? "200,http://o.example/,y,body" : "TypeError", integrity);
+  }
+});

@@ -1,6 +1,6 @@
 // A stand-in for the isolate host: the ops of src/ops.d.ts on Node, the bundle in a bare context.
 import { execFileSync } from "node:child_process";
-import { webcrypto } from "node:crypto";
+import { createHash, webcrypto } from "node:crypto";
 import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -200,6 +200,10 @@ export class Host {
         } catch (error) {
           throw new realm.TypeError(error.message);
         }
+      },
+      digest: (hash, view) => {
+        const name = hash.toLowerCase().replace(/^sha-/, "sha");
+        return new Uint8Array(createHash(name).update(Buffer.from(view.buffer, view.byteOffset, view.byteLength)).digest()).buffer;
       },
       decodeLatin1: (view) => Buffer.from(view.buffer, view.byteOffset, view.byteLength).toString("latin1"),
       encodingName: (label) => {

@@ -127,7 +127,13 @@ async function run(request: Request, to?: Target): Promise<Response> {
     const answer = await begin(owner, method, url, headers, body, signal, to).answer;
     const { call, status, head } = answer;
     const location = isRedirect(status) && request.redirect !== "manual" ? peek(fromHead(head, true), "location") : null;
-    if (location === null) return toResponse(answer, method, url, redirected);
+    if (location === null) {
+      const response = toResponse(answer, method, url, redirected);
+      const { integrity } = parts;
+      if (integrity === "") return response;
+      const { checked } = loadPart<typeof import("../parts/integrity.ts")>("integrity");
+      return checked(response, integrity, (bytes) => fromFetch(status, head, bytes, response.url, redirected));
+    }
 
     call.over();
     stopPump(call.key, undefined);

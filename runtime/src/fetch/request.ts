@@ -67,7 +67,7 @@ function toMethod(value: unknown): string {
 
 let newIncoming: (key: Key, method: string, url: string, head: Head, hasBody: boolean) => Request;
 let abortRequest: (request: Request, reason: unknown) => void;
-let partsOf: (request: Request) => { raw: RawBody; headers: Headers; signal: AbortSignal | undefined };
+let partsOf: (request: Request) => { raw: RawBody; headers: Headers; integrity: string; signal: AbortSignal | undefined };
 let markRequestUsed: (request: Request) => void;
 let isRequest: (value: unknown) => value is Request;
 
@@ -128,7 +128,7 @@ export class Request {
     newIncoming = (key, method, url, head, hasBody) =>
       new Request(INTERNAL, undefined, method, url, head, hasBody ? key : 0);
     abortRequest = (request, reason) => abortSignal((request.#signal ??= newSignal()), reason);
-    partsOf = (request) => ({ raw: request.#raw, headers: request.headers, signal: request.#signal });
+    partsOf = (request) => ({ raw: request.#raw, headers: request.headers, integrity: request.#extra.integrity, signal: request.#signal });
     markRequestUsed = (request) => {
       if (request.#raw !== null) request.#raw = CONSUMED;
     };

@@ -1,5 +1,5 @@
 /** `Response`. */
-import { JSONStringify, NumberIsInteger, StringPrototypeCharCodeAt } from "../internal/primordials.ts";
+import { JSONStringify, NumberIsInteger, StringPrototypeCharCodeAt, uncurryThis } from "../internal/primordials.ts";
 import { finishInterface, INTERNAL, requireArguments, toDictionary, toUSVString } from "../internal/webidl.ts";
 import { parseHref } from "../url/url.ts";
 import { loadPart } from "../internal/parts.ts";
@@ -231,5 +231,7 @@ export class Response {
   }
 }
 finishInterface(Response, "Response");
+/** All of a body, whatever user code does to the interface. */
+const readBytes = uncurryThis((Response.prototype as unknown as { arrayBuffer(): Promise<ArrayBuffer> }).arrayBuffer);
 
-export { fromFetch, headOf, isNullBodyStatus, isEncoded, isResponse, markUsed, rawBodyOf, setWebSocket, statusOf, webSocketOf };
+export { fromFetch, headOf, isNullBodyStatus, isEncoded, isResponse, markUsed, rawBodyOf, readBytes, setWebSocket, statusOf, webSocketOf };
