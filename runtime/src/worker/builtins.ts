@@ -55,6 +55,7 @@ addNode("node:async_hooks", "node-async-hooks");
 addNode("node:buffer", "node-buffer");
 addNode("node:console", "node-console");
 addNode("node:constants", "node-os");
+addNode("node:crypto", "node-crypto");
 addNode("node:diagnostics_channel", "node-diagnostics");
 addNode("node:events", "node-events");
 addNode("node:module", "node-module");
