@@ -160,7 +160,11 @@ fn index(scope: &v8::PinScope<'_, '_>, value: v8::Local<'_, v8::Value>) -> Optio
         return None;
     }
     let index = v8::Local::<v8::Value>::try_from(object.get_internal_field(scope, 0)?).ok()?;
-    usize::try_from(v8::Local::<v8::Integer>::try_from(index).ok()?.value()).ok()
+    let index = usize::try_from(v8::Local::<v8::Integer>::try_from(index).ok()?.value()).ok()?;
+    // V8 gives promises an internal field, too, with a zero in it: the object must be the one that was handed out.
+    let handles = State::of(scope).handles.borrow();
+    let entry = handles.entries.get(index)?.as_ref()?;
+    (entry.object == object).then_some(index)
 }
 
 /// Looks at what a handle stands for; `None` when the value is none.

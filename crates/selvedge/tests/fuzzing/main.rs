@@ -87,3 +87,16 @@ fn ops() {
 fn interfaces() {
     run(&Selvedge::configured(SETTINGS), include_str!("api.js"), &["nodejs_compat"], 40, 200);
 }
+
+/// V8 gives a promise the internal field that handles have.
+#[test]
+fn promises_are_no_handles() {
+    let (selvedge, _libexec) = raw::selvedge(SETTINGS);
+    let code = "export default { fetch() {
+        const key = rawOps.keyGenerate('secret', 128, undefined, true);
+        const seen = [key, Promise.resolve(), {}].map((handle) => rawOps.keyExport(handle, 'raw') instanceof ArrayBuffer);
+        return new Response(String(seen));
+    } }";
+    selvedge.deploy_limited("handles", code, json!({}));
+    assert_eq!(selvedge.get("handles", "/").body, "true,false,false");
+}
