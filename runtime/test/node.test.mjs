@@ -24,7 +24,7 @@ const EXPRESSIONS = {
   path: [
     "p.join('/a', '..', 'b', './c/')", "p.resolve('/a/b', '../c')", "p.normalize('/a//b/../c/.')", "p.basename('/a/b.txt', '.txt')",
     "p.dirname('/a/b/c')", "p.extname('a.b.c')", "p.extname('.bashrc')", "p.isAbsolute('/a')", "p.relative('/a/b/c', '/a/d')",
-    "p.parse('/home/u/file.txt')", "p.format({ dir: '/a', base: 'b.c' })", "p.format({ root: '/', name: 'f', ext: '.t' })", "p.sep + p.delimiter",
+    "p.parse('/data/u/file.txt')", "p.format({ dir: '/a', base: 'b.c' })", "p.format({ root: '/', name: 'f', ext: '.t' })", "p.sep + p.delimiter",
     "p.win32.join('a', '..', 'b\\\\c')", "p.win32.resolve('C:\\\\a', '..\\\\b')", "p.win32.parse('C:\\\\p\\\\f.txt')", "p.win32.normalize('C:/a/../b')",
     "p.win32.isAbsolute('C:/')", "p.win32.relative('C:\\\\a\\\\b', 'C:\\\\a\\\\c')", "p.win32.basename('C:\\\\x.y')", "p.win32.dirname('\\\\\\\\server\\\\share\\\\d')",
     "p.join()", "p.normalize('')", "p.basename('/a/b/')", "p.dirname('a')", "p.relative('/a', '/a')",
