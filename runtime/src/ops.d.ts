@@ -411,8 +411,8 @@ export interface Entry {
    * is none of this name. May throw an `Error` whose message begins with "unknown_import:".
    */
   builtin(specifier: string): object | undefined;
-  /** An HTTP request arrived. */
-  fetch(key: Key, method: string, url: string, head: Head, hasBody: boolean): void;
+  /** An HTTP request arrived, over HTTP/2 or HTTP/1.1. */
+  fetch(key: Key, method: string, url: string, head: Head, hasBody: boolean, http2: boolean): void;
   /**
    * Another worker calls the export `entrypoint` (empty: the default export) with `props` as JSON (empty: none). With an
    * empty method it opens a session of remote calls, to be answered with 200 and messages; see `bindingCall`.

@@ -337,3 +337,11 @@ test("pipeThrough checks readable before it reads writable", async () => {
     ["TypeError", false],
   );
 });
+
+test("text bodies lose their byte order mark, as if they had been encoded", async () => {
+  assert.deepEqual(
+    await run(`return [(await new Response("\\ufeffx").text()).length, await new Response("\\ufeff[1]").json(),
+      (await new Response("\\ufeffx").arrayBuffer()).byteLength];`),
+    [1, [1], 4],
+  );
+});

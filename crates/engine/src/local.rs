@@ -366,6 +366,7 @@ impl LocalEngine {
             instance,
             wall_ms: worker.limits.wall_ms,
             socket: context.socket,
+            http2: parts.version == http::Version::HTTP_2,
             method: parts.method.as_str().as_bytes(),
             url,
             headers,

@@ -118,6 +118,7 @@ fn open(route: &Route, named: &Named, question: &Question, wall_ms: u32) -> Rc<S
             instance,
             wall_ms,
             socket: false,
+            http2: false,
             method: &question.method,
             url: &question.url,
             headers: &question.headers,

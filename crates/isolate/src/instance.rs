@@ -303,6 +303,7 @@ impl Instance {
                     latin1(scope, fetch.url),
                     latin1(scope, fetch.headers),
                     v8::Boolean::new(scope, *has_body).into(),
+                    v8::Boolean::new(scope, fetch.http2).into(),
                 ];
                 v8::Local::new(scope, &entry.fetch).call(scope, undefined, &arguments);
             }

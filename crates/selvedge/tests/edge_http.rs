@@ -211,3 +211,35 @@ fn the_admin_address_is_strict_too() {
     assert_eq!(selvedge.get("w", "/").status, 200);
     client.finish();
 }
+
+#[test]
+fn workers_are_told_which_protocol_the_client_speaks() {
+    let selvedge = Selvedge::start();
+    selvedge.deploy(
+        "w",
+        "export default {
+            fetch: (request) => Response.json([
+                request.cf.httpProtocol,
+                request.clone().cf.httpProtocol,
+                new Request(request, { cf: { own: 1 } }).cf,
+                new Request('https://example.com').cf === undefined,
+            ]),
+        };",
+    );
+    assert_eq!(selvedge.get("w", "/").json(), json!(["HTTP/1.1", "HTTP/1.1", { "own": 1 }, true]));
+    let ask = async {
+        use http_body_util::{BodyExt, Empty};
+        use hyper_util::rt::{TokioExecutor, TokioIo};
+        let stream = tokio::net::TcpStream::connect(selvedge.http).await.unwrap();
+        let shake = hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream));
+        let (mut sender, connection) = shake.await.unwrap();
+        tokio::spawn(connection);
+        let request = hyper::Request::get(format!("http://w.localhost:{}/", selvedge.http.port()));
+        let request = request.body(Empty::<hyper::body::Bytes>::new()).unwrap();
+        let body = sender.send_request(request).await.unwrap().into_body();
+        String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let said = runtime.block_on(ask);
+    assert!(said.starts_with("[\"HTTP/2\",\"HTTP/2\""), "{said}");
+}

@@ -129,6 +129,8 @@ pub struct Fetch<'a> {
     pub wall_ms: u32,
     /// The client asks for a WebSocket, so that status 101 is a possible answer; see [`socket`](crate::socket).
     pub socket: bool,
+    /// The client speaks HTTP/2, not HTTP/1.1.
+    pub http2: bool,
     /// Such as `GET`.
     pub method: &'a [u8],
     /// Absolute, serialised.
@@ -194,17 +196,19 @@ impl<'a> Fetch<'a> {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.instance.to_le_bytes());
         out.extend_from_slice(&self.wall_ms.to_le_bytes());
-        out.push(u8::from(self.socket));
+        out.push(u8::from(self.socket) | u8::from(self.http2) << 1);
         put_text(out, self.method);
         put_text(out, self.url);
         out.extend_from_slice(self.headers);
     }
 
     fn take(mut reader: Reader<'a>) -> Result<Self, WireError> {
+        let (instance, wall_ms, flags) = (reader.u32()?, reader.u32()?, reader.u8()?);
         Ok(Self {
-            instance: reader.u32()?,
-            wall_ms: reader.u32()?,
-            socket: reader.u8()? != 0,
+            instance,
+            wall_ms,
+            socket: flags & 1 != 0,
+            http2: flags & 2 != 0,
             method: reader.text()?,
             url: reader.text()?,
             headers: reader.rest,
@@ -547,9 +551,9 @@ mod tests {
         fn calls_survive(instance: u32, wall_ms: u32, time_ms: u64, a in any::<Vec<u8>>(), b in any::<Vec<u8>>(), s in ".*", want: bool, level: u8) {
             let calls = [
                 Call::Load(Load { instance, memory_mb: wall_ms, cpu_ms: 1, cpu_burst_ms: 2, subrequests: 3, env_len: 5, artifact_len: 4, compatibility: 3, want_code_cache: want, name: &s }),
-                Call::Fetch(Fetch { instance, wall_ms, socket: want, method: &a, url: &b, headers: &a }),
+                Call::Fetch(Fetch { instance, wall_ms, socket: want, http2: !want, method: &a, url: &b, headers: &a }),
                 Call::Scheduled(Scheduled { instance, wall_ms, time_ms, cron: &s }),
-                Call::Invoke(Invoke { entrypoint: &s, props: &s, depth: level, fetch: Fetch { instance, wall_ms, socket: want, method: &a, url: &b, headers: &a } }),
+                Call::Invoke(Invoke { entrypoint: &s, props: &s, depth: level, fetch: Fetch { instance, wall_ms, socket: want, http2: !want, method: &a, url: &b, headers: &a } }),
                 Call::Subrequest(Subrequest { instance, method: &b, url: &a, headers: &b }),
                 Call::WebSocket(Subrequest { instance, method: &b, url: &a, headers: &b }),
                 Call::Bound(Bound { binding: &s, props: &s, depth: level, request: Subrequest { instance, method: &b, url: &a, headers: &b } }),

@@ -9,6 +9,8 @@ import {
   PromiseReject,
   PromiseResolve,
   ReflectOwnKeys,
+  StringPrototypeCharCodeAt,
+  StringPrototypeSlice,
   StringPrototypeToWellFormed,
   TypedArrayPrototypeGetBuffer,
   TypedArrayPrototypeGetByteLength,
@@ -107,6 +109,12 @@ export interface BodyAccess<T> {
   contentType(owner: T): string | null;
 }
 
+/** Text as it would be after it was encoded and decoded: without a byte order mark and lone surrogates. */
+function asDecoded(text: string): string {
+  const bare = StringPrototypeCharCodeAt(text, 0) === 0xfeff ? StringPrototypeSlice(text, 1) : text;
+  return StringPrototypeToWellFormed(bare);
+}
+
 const toText = (bytes: Uint8Array<ArrayBuffer>): string => ops.decodeUtf8(bytes, false, false);
 const toJson = (bytes: Uint8Array<ArrayBuffer>): unknown => JSONParse(toText(bytes));
 const toBytes = (bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> => bytes;
@@ -135,8 +143,8 @@ export function installBody<T extends object>(prototype: T, access: BodyAccess<T
         // Copied, for blobs and clones share theirs.
         return PromiseResolve(convert(TypedArrayPrototypeSlice(raw as Uint8Array)));
       }
-      if ((convert as Convert<unknown>) === toText) return PromiseResolve(StringPrototypeToWellFormed(raw) as R);
-      if ((convert as Convert<unknown>) === toJson) return PromiseResolve(JSONParse(StringPrototypeToWellFormed(raw)) as R);
+      if ((convert as Convert<unknown>) === toText) return PromiseResolve(asDecoded(raw) as R);
+      if ((convert as Convert<unknown>) === toJson) return PromiseResolve(JSONParse(asDecoded(raw)) as R);
       return PromiseResolve(convert(ops.encodeUtf8(raw)));
     } catch (error) {
       return PromiseReject(error);

@@ -1,5 +1,5 @@
 /** `Request`: those that arrive, made to cost little until they are looked into, and those that a worker makes. */
-import { ArrayPrototypeIndexOf, RegExpPrototypeExec, StringPrototypeToUpperCase } from "../internal/primordials.ts";
+import { ArrayPrototypeIndexOf, ObjectAssign, RegExpPrototypeExec, StringPrototypeToUpperCase } from "../internal/primordials.ts";
 import { finishInterface, INTERNAL, requireArguments, toDictionary, toUSVString } from "../internal/webidl.ts";
 import { abortSignal, type AbortSignal, following, isAbortSignal, newSignal } from "../dom/abort.ts";
 import { IncomingBody } from "../streams/incoming.ts";
@@ -26,6 +26,7 @@ export interface RequestInit {
   duplex: string;
   priority: string;
   window: null;
+  cf: object;
 }
 
 /** The parts that mean nothing here but can be asked for. */
@@ -65,7 +66,14 @@ function toMethod(value: unknown): string {
   return method;
 }
 
-let newIncoming: (key: Key, method: string, url: string, head: Head, hasBody: boolean) => Request;
+let newIncoming: (
+  key: Key,
+  method: string,
+  url: string,
+  head: Head,
+  hasBody: boolean,
+  http2: boolean,
+) => Request;
 let abortRequest: (request: Request, reason: unknown) => void;
 let partsOf: (request: Request) => { raw: RawBody; headers: Headers; integrity: string; signal: AbortSignal | undefined };
 let markRequestUsed: (request: Request) => void;
@@ -82,6 +90,8 @@ export class Request {
   #extra: Extra;
   /** The URL is serialised as the standard wants it. */
   #normalized: boolean;
+  /** What Workers tell of the connection; of an arriving request, until somebody asks, whether it is HTTP/2. */
+  #cf: object | boolean | undefined;
 
   constructor(
     input: unknown,
@@ -125,8 +135,11 @@ export class Request {
   }
 
   static {
-    newIncoming = (key, method, url, head, hasBody) =>
-      new Request(INTERNAL, undefined, method, url, head, hasBody ? key : 0);
+    newIncoming = (key, method, url, head, hasBody, http2) => {
+      const request = new Request(INTERNAL, undefined, method, url, head, hasBody ? key : 0);
+      request.#cf = http2;
+      return request;
+    };
     abortRequest = (request, reason) => abortSignal((request.#signal ??= newSignal()), reason);
     partsOf = (request) => ({ raw: request.#raw, headers: request.headers, integrity: request.#extra.integrity, signal: request.#signal });
     markRequestUsed = (request) => {
@@ -144,6 +157,9 @@ export class Request {
 
   #initialize(given: Partial<RequestInit>, inherited: Request | undefined): void {
     this.#extra = withOptions(this.#extra, given);
+    const { cf } = given;
+    if (typeof cf === "object" && cf !== null) this.#cf = cf;
+    else if (inherited !== undefined) this.#cf = copyCf(inherited.cf);
     if (given.method !== undefined) this.#method = toMethod(given.method);
     const { signal } = given;
     if (signal !== undefined) {
@@ -192,6 +208,11 @@ export class Request {
   get headers(): Headers {
     return (this.#headers ??= fromHead(this.#head, true));
   }
+  /** What the edge knows of the client's connection (Workers). */
+  get cf(): object | undefined {
+    if (typeof this.#cf === "boolean") this.#cf = makeCf(this.#cf, peek(this.headers, "accept-encoding"));
+    return this.#cf;
+  }
   get signal(): AbortSignal {
     return (this.#signal ??= newSignal());
   }
@@ -235,6 +256,7 @@ export class Request {
     copy.#normalized = this.#normalized;
     copy.#raw = theirs;
     copy.#extra = this.#extra;
+    copy.#cf = copyCf(this.cf);
     copy.#signal = following([this.signal]);
     if (this.#headers !== undefined) copy.#headers = copyHeaders(this.#headers);
     return copy;
@@ -267,6 +289,22 @@ function toChoice(name: string, given: unknown): string {
   const value = `${given as string}`;
   if (ArrayPrototypeIndexOf(CHOICES[name]!, value) < 0) throw new TypeError(`"${value}" is no value of the option ${name}.`);
   return value;
+}
+
+/** Of the fields that Workers know, those which a machine without maps of the world can tell. */
+function makeCf(http2: boolean, encodings: string | null): object {
+  return {
+    httpProtocol: http2 ? "HTTP/2" : "HTTP/1.1",
+    clientAcceptEncoding: encodings ?? "",
+    requestPriority: "",
+    tlsVersion: "",
+    tlsCipher: "",
+    colo: "local",
+  };
+}
+
+function copyCf(cf: object | undefined): object | undefined {
+  return cf === undefined ? undefined : ObjectAssign({}, cf);
 }
 
 function toReferrer(given: string): string {

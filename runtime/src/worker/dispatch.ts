@@ -30,8 +30,15 @@ import { environment, fetchEntrypoint, handlers, makeEntrypoint } from "./init.t
 type WebSocketPart = typeof import("../parts/websocket.ts");
 
 /** An HTTP request arrived. Everything on the way of a short answer is in this function and in `send`. */
-export function dispatchFetch(key: Key, method: string, url: string, head: Head, hasBody: boolean): void {
-  const request = newIncoming(key, method, url, head, hasBody);
+export function dispatchFetch(
+  key: Key,
+  method: string,
+  url: string,
+  head: Head,
+  hasBody: boolean,
+  http2: boolean,
+): void {
+  const request = newIncoming(key, method, url, head, hasBody, http2);
   const context = new ExecutionContext(INTERNAL, key, request);
   let result: unknown;
   try {
@@ -167,7 +174,7 @@ export function invoke(
   props: string,
 ): void {
   const isSession = method === "";
-  const request = isSession ? undefined : newIncoming(key, method, url, head, hasBody);
+  const request = isSession ? undefined : newIncoming(key, method, url, head, hasBody, false);
   const context = new ExecutionContext(INTERNAL, key, request, props);
   let result: unknown;
   try {
