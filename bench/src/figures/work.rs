@@ -65,6 +65,14 @@ pub(super) fn measure(bench: &Bench) -> Result<Figure> {
                 contestant.take_turn(bench, CONNECTIONS, std::slice::from_ref(&work.request))?;
             }
         }
+        for peer in contestants[1..].iter().filter(|peer| peer.errors() > 0) {
+            notes.push(format!(
+                "{}: {} had {} errors, which its figures include.",
+                work.name,
+                peer.name,
+                peer.errors()
+            ));
+        }
         eprintln!("  {}", work.name);
         rows.push(row(work, &contestants));
     }
@@ -111,7 +119,7 @@ fn row(work: &Work, all: &[Contestant]) -> Vec<Cell> {
         number(ours.median(|round| round.p99_ms), 2),
         number(cpu(Peer::Workerd), 1),
         number(cpu(Peer::Deno), 1),
-        count(all.iter().map(Contestant::errors).sum()),
+        count(ours.errors()),
     ]
 }
 

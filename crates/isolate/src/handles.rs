@@ -4,8 +4,8 @@
 //! stays here until the object is garbage; which objects are is found out by looking through the table, each time
 //! it has doubled.
 
-use crate::instance::State;
 use crate::limits::{Buffers, Charge};
+use crate::state::State;
 
 /// Handles that one worker may hold at a time.
 const HANDLES_MAX: usize = 100_000;

@@ -7,6 +7,7 @@
 //!   writes once.
 //! - [`connection`]: one edge thread's socket: read buffer, write buffer, stream numbers.
 //! - [`instance`]: one loaded worker: its isolate, its context out of the snapshot, its entry points.
+//! - [`state`]: what JavaScript's calls into the host work on.
 //! - [`modules`]: compiling, linking and evaluating a worker's modules.
 //! - [`ops`]: what JavaScript may ask of the host. [`stream`]: the state behind a stream.
 //! - [`html`]: rewriting HTML as it streams by.
@@ -32,5 +33,6 @@ mod relay;
 mod snapshot;
 mod socket;
 mod start;
+mod state;
 mod stream;
 mod thread;

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::instance::State;
+use crate::state::State;
 
 /// Exit status that tells the engine: the running instance wanted more memory than it may have, and did not stop.
 pub const EXIT_OUT_OF_MEMORY: i32 = 86;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use selvedge_model::{Artifact, Diagnostic, ModuleKind};
 use selvedge_model::{builtin, compatibility};
 
-use crate::instance::State;
+use crate::state::State;
 
 /// A worker's modules while they are loaded, and what is compiled of them afterwards.
 #[derive(Default)]

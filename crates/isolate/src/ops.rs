@@ -18,7 +18,7 @@ mod url;
 
 use v8::MapFnTo;
 
-use crate::instance::State;
+use crate::state::State;
 
 type Callback = v8::FunctionCallback;
 

@@ -48,8 +48,15 @@ fn conversation(text: &str, bytes: &[u8], number: u32) -> Vec<u8> {
         name: text,
     };
     Call::Load(load).put(&mut out, 0, 1);
-    let fetch =
-        Fetch { instance: number, wall_ms: 9, socket: true, method: bytes, url: bytes, headers: bytes };
+    let fetch = Fetch {
+        instance: number,
+        wall_ms: 9,
+        socket: true,
+        http2: true,
+        method: bytes,
+        url: bytes,
+        headers: bytes,
+    };
     Call::Fetch(fetch).put(&mut out, frame::FIN, 3);
     Call::Scheduled(Scheduled { instance: number, wall_ms: 9, time_ms: 1, cron: text }).put(&mut out, 0, 5);
     Call::Subrequest(Subrequest { instance: number, method: bytes, url: bytes, headers: bytes })

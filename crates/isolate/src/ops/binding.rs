@@ -8,7 +8,7 @@ use v8::{
 };
 
 use super::{append_latin1, append_utf8, text, throw_error, throw_type_error, uint8_array};
-use crate::instance::{HEAD_MAX, State};
+use crate::state::{HEAD_MAX, State};
 use crate::stream::{Role, Stream};
 
 /// Longest URL or method, characters.

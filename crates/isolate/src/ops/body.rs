@@ -4,8 +4,8 @@ use selvedge_wire::message::ResetCode;
 use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 
 use super::{append_bytes, body_length, key, text, throw_type_error, uint8_array};
-use crate::instance::State;
 use crate::relay::Relay;
+use crate::state::State;
 use crate::stream::Role;
 
 /// Most that may wait beyond the credit of a stream; a writer that ignores its credit is stopped there.

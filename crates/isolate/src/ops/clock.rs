@@ -3,7 +3,7 @@
 use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 
 use super::{key, throw_error};
-use crate::instance::{State, TIMERS_MAX, Timer};
+use crate::state::{State, TIMERS_MAX, Timer};
 
 /// Longest timer, milliseconds: that of browsers, 2³¹ − 1.
 const TIMER_MAX_MS: f64 = 2_147_483_647.0;

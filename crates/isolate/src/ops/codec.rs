@@ -6,8 +6,8 @@ use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 use super::text::bytes_of;
 use super::{append_utf8, text, throw_error, throw_type_error, uint8_array};
 use crate::handles::{self, Coding, Resource};
-use crate::instance::State;
 use crate::limits::Buffers;
+use crate::state::State;
 
 /// Most output of one step, bytes.
 const OUTPUT_MAX: usize = 1 << 20;

@@ -14,9 +14,9 @@ use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 use super::text::bytes_of;
 use super::{text, uint8_array};
 use crate::handles::{self, Resource};
-use crate::instance::State;
 use crate::jobs::{self, Answer};
 use crate::limits::Buffers;
+use crate::state::State;
 
 /// What an operation came to.
 enum Output {

@@ -6,7 +6,7 @@ use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 
 use super::{append_bytes, key, text, throw_error, throw_type_error, uint8_array};
 use crate::html::{Handler, Input, Rewriter, Stop, Token};
-use crate::instance::State;
+use crate::state::State;
 
 /// Rewriters that one worker may have under way.
 const REWRITERS_MAX: usize = 64;

@@ -4,8 +4,8 @@ use v8::script_compiler::{CachedData, CompileOptions, NoCacheReason, Source, com
 use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 
 use super::{text, throw_error};
-use crate::instance::State;
 use crate::snapshot::{RUNTIME, Text};
+use crate::state::State;
 
 /// `part(name, core)`: runs the part's script with the core's modules; returns its exports.
 pub fn part(

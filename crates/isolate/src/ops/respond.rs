@@ -11,7 +11,7 @@ use super::{
     throw_type_error,
 };
 use crate::connection::Outbox;
-use crate::instance::{HEAD_MAX, State};
+use crate::state::{HEAD_MAX, State};
 use crate::stream::{Role, Stream};
 
 /// Longest URL or method of a subrequest, characters.

@@ -6,7 +6,7 @@ use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 
 use super::respond::open_call;
 use super::{append_bytes, append_latin1, body_length, key, text, throw_type_error};
-use crate::instance::{HEAD_MAX, State};
+use crate::state::{HEAD_MAX, State};
 use crate::stream::Role;
 
 /// `socketAnswer(key, head)`: status 101 to a client that asked for it; false when it did not.

@@ -5,7 +5,7 @@ use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 
 use super::respond::{allowance, open};
 use super::{text, throw_error, throw_type_error};
-use crate::instance::State;
+use crate::state::State;
 use crate::stream::Role;
 
 /// Longest host name (RFC 1035, section 2.3.4), and room for what is none and to be refused with its name.

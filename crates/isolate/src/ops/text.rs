@@ -3,7 +3,7 @@
 use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 
 use super::{LOG_TEXT_MAX, append_utf8, text, throw_type_error, uint8_array};
-use crate::instance::State;
+use crate::state::State;
 
 /// `log(level, message)`.
 pub fn log(

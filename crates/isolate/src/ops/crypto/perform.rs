@@ -8,8 +8,8 @@ use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 
 use super::{Output, answer, bytes, hash, key, name, number, number32, perform};
 use crate::handles;
-use crate::instance::State;
 use crate::limits::Buffers;
+use crate::state::State;
 
 /// What takes longer than this by the estimates below is done by another thread, nanoseconds. Handing work over costs a
 /// copy of its data and some 50 microseconds, and until then the isolate's thread does nothing else.
