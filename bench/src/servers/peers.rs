@@ -120,7 +120,9 @@ impl Peer {
             Self::Deno => {
                 let worker = file("worker.js", worker)?;
                 let port = address.port().to_string();
-                command.args(["serve", "--no-config", "--host", "127.0.0.1", "--port", &port]).arg(worker);
+                command
+                    .args(["serve", "--no-config", "--allow-net", "--host", "127.0.0.1", "--port", &port])
+                    .arg(worker);
                 command.env("DENO_DIR", dir.path().join("cache")).env("DENO_NO_UPDATE_CHECK", "1");
             }
             Self::Node => {
