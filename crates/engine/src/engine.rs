@@ -231,7 +231,7 @@ impl EngineHandle {
                     pid: host.pid,
                     group: group.map(|group| group.to_string()).unwrap_or_default(),
                     isolates: isolates.get(&host.id).copied().unwrap_or_default(),
-                    memory_bytes: usage.rss_bytes,
+                    memory_bytes: usage.memory_bytes,
                     cpu_ms: usage.cpu_ms,
                 }
             })

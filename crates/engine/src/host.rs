@@ -212,9 +212,9 @@ impl Host {
         self.cgroup.as_ref().is_some_and(|cgroup| cgroup.oom_kills().is_ok_and(|kills| kills > 0))
     }
 
-    /// Resident memory and CPU time.
+    /// Memory and CPU time.
     pub fn usage(&self) -> Usage {
-        procstat::read(self.pid).unwrap_or(Usage { rss_bytes: 0, cpu_ms: 0 })
+        procstat::read(self.pid).unwrap_or(Usage { memory_bytes: 0, cpu_ms: 0 })
     }
 
     /// The instance that was running when the process ended, if exactly one was.

@@ -17,8 +17,8 @@ use crate::host::{Group, Host};
 use crate::pool::Pool;
 use crate::{EngineConfig, EngineError};
 
-/// What a host process takes without any isolate, bytes; most of it is shared with the others.
-const HOST_BYTES: u64 = 24 << 20;
+/// What a host process takes without any isolate, bytes.
+const HOST_BYTES: u64 = 4 << 20;
 /// Least that an isolate is taken to need, bytes.
 const ISOLATE_BYTES_MIN: u64 = 1 << 20;
 

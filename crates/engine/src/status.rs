@@ -11,7 +11,7 @@ pub struct EngineStatus {
     pub hosts: Vec<HostStatus>,
     /// Isolates loaded now.
     pub isolates: usize,
-    /// Resident memory of all hosts, bytes.
+    /// Memory of all hosts, bytes; without pages of mapped files, which they share.
     pub memory_bytes: u64,
     /// The budget, bytes.
     pub memory_budget_bytes: u64,
@@ -26,7 +26,7 @@ pub struct HostStatus {
     pub group: String,
     /// Isolates in it.
     pub isolates: usize,
-    /// Resident memory, bytes.
+    /// Memory, bytes; without pages of mapped files.
     pub memory_bytes: u64,
     /// CPU time used since its start, milliseconds.
     pub cpu_ms: u64,

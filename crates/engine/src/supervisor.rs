@@ -239,11 +239,11 @@ impl Supervisor {
         let mut total = 0;
         let limit = self.shared.config.host_memory_mb << 20;
         for (host, _) in pool.hosts() {
-            let resident = host.usage().rss_bytes;
-            total += resident;
-            if resident > limit {
+            let used = host.usage().memory_bytes;
+            total += used;
+            if used > limit {
                 let running = host.running_instance();
-                let reason = format!("{} MiB resident, over the host's limit", resident >> 20);
+                let reason = format!("{} MiB in memory, over the host's limit", used >> 20);
                 self.end(&host, Verdict { offender: running.zip(Some(Offence::Memory)), reason });
             }
         }

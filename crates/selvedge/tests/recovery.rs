@@ -225,9 +225,11 @@ fn the_least_recently_used_go_when_memory_is_full() {
         assert_eq!(selvedge.get(&name, "/").body, "1");
     }
     eventually("some are unloaded", || (selvedge.metric("selvedge_evictions") > 0).then_some(()));
+    // Isolates that are loaded already may go over it by an eighth before one is unloaded.
     eventually("the rest fits", || {
         let status = selvedge.status();
-        (status["memory_bytes"].as_u64() <= status["memory_budget_bytes"].as_u64()).then_some(())
+        let (used, budget) = (status["memory_bytes"].as_u64()?, status["memory_budget_bytes"].as_u64()?);
+        (used <= budget + budget / 8).then_some(())
     });
     for index in 0..8 {
         assert_eq!(selvedge.get(&format!("w{index}"), "/").body, "1");
