@@ -137,6 +137,34 @@ pub struct Route {
     pub script: ScriptName,
 }
 
+impl RoutePattern {
+    /// Whether both match some host by a name of it. `*` alone names none: it takes what is left over.
+    pub fn shares_host(&self, other: &Self) -> bool {
+        let within = |suffix: &str, host: &str| !suffix.is_empty() && host.ends_with(suffix);
+        match (&self.host, &other.host) {
+            (HostPattern::Exact(a), HostPattern::Exact(b)) => a == b,
+            (HostPattern::Exact(host), HostPattern::Suffix(suffix))
+            | (HostPattern::Suffix(suffix), HostPattern::Exact(host)) => within(suffix, host),
+            (HostPattern::Suffix(a), HostPattern::Suffix(b)) => a == b || within(a, b) || within(b, a),
+        }
+    }
+
+    /// Whether the hosts under `domain` that it matches are the account's own: see [`RouteTable::new`].
+    fn may_name(&self, account: &AccountId, domain: &str) -> bool {
+        let name = match &self.host {
+            HostPattern::Exact(host) => host.as_str(),
+            HostPattern::Suffix(suffix) if suffix.is_empty() => return true,
+            HostPattern::Suffix(suffix) if domain.ends_with(suffix.as_str()) => domain,
+            HostPattern::Suffix(suffix) => suffix.as_str(),
+        };
+        let Some(below) = name.strip_suffix(domain) else { return true };
+        let Some(below) = below.strip_suffix('.').or(below.is_empty().then_some("")) else { return true };
+        // Of `*.a.localhost` and `*x.a.localhost` and `x.a.localhost`, `a` is the account; of `x.localhost` it is the default one.
+        let owner = below.rsplit_once('.').map(|(_, owner)| owner);
+        owner.map_or(*account == AccountId::default_account(), |owner| owner == account.as_str())
+    }
+}
+
 type Paths = Vec<(PathPattern, Arc<ScriptDeployment>)>;
 
 /// A [`Snapshot`] compiled for lookup: one hash for the host, then the few paths of that host.
@@ -150,13 +178,17 @@ pub struct RouteTable {
 
 impl RouteTable {
     /// Compiles `snapshot`. Under each base domain (such as `localhost`) a script answers as
-    /// `<script>.<domain>`, or `<script>.<account>.<domain>` outside the default account.
+    /// `<script>.<domain>`, or `<script>.<account>.<domain>` outside the default account; routes of other accounts
+    /// for such hosts have no effect.
     pub fn new(snapshot: Arc<Snapshot>, base_domains: &[String]) -> Self {
         let mut hosts: HashMap<String, Paths> = HashMap::new();
         let mut suffixes: HashMap<String, Paths> = HashMap::new();
         for route in &snapshot.routes {
             let key = (route.account.clone(), route.script.clone());
             let Some(deployment) = snapshot.scripts.get(&key) else { continue };
+            if !base_domains.iter().all(|domain| route.pattern.may_name(&route.account, domain)) {
+                continue;
+            }
             let paths = match &route.pattern.host {
                 HostPattern::Exact(host) => hosts.entry(host.clone()).or_default(),
                 HostPattern::Suffix(suffix) => suffixes.entry(suffix.clone()).or_default(),
@@ -272,6 +304,88 @@ mod tests {
         assert_eq!(hit(&table, "localhost", "/"), "");
         assert_eq!(hit(&table, "..localhost", "/"), "");
         assert_eq!(hit(&table, "[::1]:8080", "/"), "");
+    }
+
+    /// Of accounts that do not trust each other, each has the hosts under its own name.
+    #[test]
+    fn routes_do_not_take_hosts_of_another_account() {
+        let owned = |account: &str, pattern: &str| {
+            let pattern: RoutePattern = pattern.parse().unwrap();
+            pattern.may_name(&account.parse().unwrap(), "localhost")
+        };
+        for pattern in [
+            "w.localhost/",
+            "*.localhost",
+            "*localhost",
+            "*host",
+            "localhost",
+            "w.a.localhost",
+            "*.a.localhost",
+            "*w.a.localhost",
+            "*-b.localhost",
+        ] {
+            assert!(!owned("b", pattern), "{pattern}");
+        }
+        for pattern in [
+            "w.b.localhost",
+            "*.b.localhost",
+            "*x.b.localhost",
+            "*",
+            "*/x",
+            "example.com",
+            "notlocalhost",
+            "localhost.com",
+        ] {
+            assert!(owned("b", pattern), "{pattern}");
+        }
+        for pattern in ["w.localhost/", "*.localhost", "*localhost", "w.default.localhost"] {
+            assert!(owned("default", pattern), "{pattern}");
+        }
+        assert!(!owned("default", "w.b.localhost"));
+
+        let mut snapshot = (*table(&[("", "w")]).snapshot).clone();
+        let (account, script): (AccountId, ScriptName) = ("b".parse().unwrap(), "w".parse().unwrap());
+        let deployment =
+            ScriptDeployment { account: account.clone(), script: script.clone(), shares: vec![] };
+        snapshot.scripts.insert((account.clone(), script.clone()), Arc::new(deployment));
+        for pattern in ["w.localhost/", "w.localhost/more/exact", "*.localhost", "free.example/*"] {
+            let pattern = pattern.parse().unwrap();
+            snapshot.routes.push(Route { pattern, account: account.clone(), script: script.clone() });
+        }
+        let table = RouteTable::new(Arc::new(snapshot), &["localhost".into()]);
+        let owner = |host: &str, path: &str| table.lookup(host, path).map(|found| found.account.to_string());
+        assert_eq!(owner("w.localhost", "/").unwrap(), "default");
+        assert_eq!(owner("w.localhost", "/more/exact").unwrap(), "default");
+        assert_eq!(owner("w.b.localhost", "/").unwrap(), "b");
+        assert_eq!(owner("free.example", "/").unwrap(), "b");
+        assert_eq!(owner("nobody.localhost", "/"), None);
+    }
+
+    #[test]
+    fn patterns_that_share_a_host_are_known() {
+        let shares = |a: &str, b: &str| {
+            let (a, b): (RoutePattern, RoutePattern) = (a.parse().unwrap(), b.parse().unwrap());
+            assert_eq!(a.shares_host(&b), b.shares_host(&a));
+            a.shares_host(&b)
+        };
+        for (a, b) in [
+            ("a.com/x", "a.com/y/*"),
+            ("*.a.com", "x.a.com/y"),
+            ("*.a.com", "*.x.a.com"),
+            ("*a.com", "*.a.com"),
+            ("*/x", "*/y"),
+        ] {
+            assert!(shares(a, b), "{a} {b}");
+        }
+        for (a, b) in [
+            ("a.com", "b.com"),
+            ("*.a.com", "a.com"),
+            ("*", "a.com"),
+            ("*.a.com", "*.b.com"),
+            ("*", "*.a.com"),
+        ] {
+            assert!(!shares(a, b), "{a} {b}");
+        }
     }
 
     #[test]

@@ -40,14 +40,19 @@ pub(crate) fn replace(
     patterns: &[RoutePattern],
 ) -> Result<(), StoreError> {
     db.execute("DELETE FROM route WHERE script = ?1", [script])?;
+    // Within a host the longer path wins, so that a part of another account's host would be taken from it.
+    let taken: Vec<Route> = all(db)?.into_iter().filter(|route| route.account != *account).collect();
     for pattern in patterns {
+        if taken.iter().any(|route| route.pattern.shares_host(pattern)) {
+            let owner = "a script of another account".into();
+            return Err(StoreError::RouteTaken { pattern: pattern.clone(), owner });
+        }
         let text = pattern.to_string();
-        let owner: Option<(i64, String, String)> = db
+        let owner: Option<(i64, String)> = db
             .prepare_cached(
-                "SELECT s.id, s.account, s.name FROM route r JOIN script s ON s.id = r.script
-                 WHERE r.pattern = ?1",
+                "SELECT s.id, s.name FROM route r JOIN script s ON s.id = r.script WHERE r.pattern = ?1",
             )?
-            .query_row([&text], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .query_row([&text], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         match owner {
             None => {
@@ -55,13 +60,8 @@ pub(crate) fn replace(
             }
             // The same pattern twice in one list.
             Some((id, ..)) if id == script => {}
-            Some((_, owner, name)) => {
-                // Accounts do not learn each other's scripts.
-                let owner = if owner == account.as_str() {
-                    format!("script {name}")
-                } else {
-                    "a script of another account".into()
-                };
+            Some((_, name)) => {
+                let owner = format!("script {name}");
                 return Err(StoreError::RouteTaken { pattern: pattern.clone(), owner });
             }
         }

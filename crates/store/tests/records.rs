@@ -273,6 +273,9 @@ fn a_route_has_one_owner_and_a_conflict_records_nothing() {
     new.routes = Some(vec![same.clone()]);
     let error = data.store.add_version(&data.artifacts, &artifact("new"), &new).unwrap_err();
     assert!(error.to_string().contains("another account"), "{error}");
+    new.routes = Some(vec!["example.com/a/part/of/it".parse().unwrap()]);
+    let error = data.store.add_version(&data.artifacts, &artifact("new"), &new).unwrap_err();
+    assert!(error.to_string().contains("another account"), "{error}");
     assert!(data.store.scripts(&other).unwrap().is_empty());
     assert_eq!(data.store.sweep_artifacts(&data.artifacts).unwrap(), 1, "its artifact is swept");
 

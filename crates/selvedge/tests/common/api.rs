@@ -1,10 +1,12 @@
 //! The control API, for what the command line has no form for: limits, isolation, shares, raw modules.
 
+use std::io::Write;
+
+use selvedge_model::AccountId;
+use selvedge_store::Store;
 use serde_json::{Value, json};
 
 use super::{Answer, Selvedge, connect};
-
-use std::io::Write;
 
 /// Between the parts of an upload.
 const BOUNDARY: &str = "end-of-a-part-of-this-upload";
@@ -29,15 +31,20 @@ impl<'a> Module<'a> {
 }
 
 impl Selvedge {
-    /// A call of the control API under the default account.
+    /// A call of the control API with the default account's token.
     pub fn api(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Answer {
         let token = std::fs::read_to_string(self.data().join("token")).unwrap();
+        self.api_as(token.trim(), method, path, kind, body)
+    }
+
+    /// A call of the control API with this token.
+    pub fn api_as(&self, token: &str, method: &str, path: &str, kind: &str, body: &[u8]) -> Answer {
         let mut stream = connect(self.admin);
         let head = format!(
             "{method} /api/v1/{path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\nauthorization: Bearer {}\r\n\
              content-type: {kind}\r\ncontent-length: {}\r\n\r\n",
             self.admin,
-            token.trim(),
+            token,
             body.len()
         );
         // A refusal may come, and the connection close, before all of the body is taken.
@@ -46,23 +53,18 @@ impl Selvedge {
     }
 
     /// Uploads `modules`, the first of which is the main one; `metadata` holds what differs from the defaults.
-    pub fn upload(&self, name: &str, mut metadata: Value, modules: &[Module<'_>]) -> Answer {
-        metadata["main_module"] = json!(modules[0].name);
-        let metadata = metadata.to_string();
-        let described = Module { name: "metadata", kind: "application/json", bytes: metadata.as_bytes() };
-        let mut body = Vec::new();
-        for Module { name, kind, bytes } in std::iter::once(&described).chain(modules) {
-            let head = format!(
-                "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\n\
-                 content-type: {kind}\r\n\r\n"
-            );
-            body.extend_from_slice(head.as_bytes());
-            body.extend_from_slice(bytes);
-            body.extend_from_slice(b"\r\n");
-        }
-        body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
-        let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+    pub fn upload(&self, name: &str, metadata: Value, modules: &[Module<'_>]) -> Answer {
+        let (kind, body) = form(metadata, modules);
         self.api("PUT", &format!("accounts/default/scripts/{name}"), &kind, &body)
+    }
+
+    /// Makes an account beside the default one. There is no call for that yet, so it goes into the records.
+    pub fn account(&self, name: &str) -> Account<'_> {
+        let account: AccountId = name.parse().unwrap();
+        let store = Store::open(self.data(), None).unwrap();
+        store.create_account(&account).unwrap();
+        let token = store.create_token(&account, "test").unwrap().as_str().to_owned();
+        Account { selvedge: self, name: name.into(), token }
     }
 
     /// Deploys one module with these limits; returns its version.
@@ -101,4 +103,56 @@ impl Selvedge {
             .and_then(|value| value.parse().ok())
             .unwrap_or_else(|| panic!("no {name} in {text}"))
     }
+}
+
+/// An account other than the default one, with a token of its own.
+pub struct Account<'a> {
+    selvedge: &'a Selvedge,
+    pub name: String,
+    token: String,
+}
+
+impl Account<'_> {
+    /// A call of the control API with this account's token.
+    pub fn api(&self, method: &str, path: &str, kind: &str, body: &[u8]) -> Answer {
+        self.selvedge.api_as(&self.token, method, path, kind, body)
+    }
+
+    /// As [`Selvedge::upload`].
+    pub fn upload(&self, name: &str, metadata: Value, modules: &[Module<'_>]) -> Answer {
+        let (kind, body) = form(metadata, modules);
+        self.api("PUT", &format!("accounts/{}/scripts/{name}", self.name), &kind, &body)
+    }
+
+    /// As [`Selvedge::logs`].
+    pub fn logs(&self, name: &str) -> Vec<Value> {
+        let path = format!("accounts/{}/scripts/{name}/logs", self.name);
+        let answer = self.api("GET", &path, "text/plain", b"");
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.json().as_array().unwrap().clone()
+    }
+
+    /// `GET` of a worker of this account.
+    pub fn get(&self, name: &str, path: &str) -> Answer {
+        self.selvedge.get(&format!("{name}.{}", self.name), path)
+    }
+}
+
+/// An upload's content type and body.
+fn form(mut metadata: Value, modules: &[Module<'_>]) -> (String, Vec<u8>) {
+    metadata["main_module"] = json!(modules[0].name);
+    let metadata = metadata.to_string();
+    let described = Module { name: "metadata", kind: "application/json", bytes: metadata.as_bytes() };
+    let mut body = Vec::new();
+    for Module { name, kind, bytes } in std::iter::once(&described).chain(modules) {
+        let head = format!(
+            "--{BOUNDARY}\r\ncontent-disposition: form-data; name=\"{name}\"; filename=\"{name}\"\r\n\
+             content-type: {kind}\r\n\r\n"
+        );
+        body.extend_from_slice(head.as_bytes());
+        body.extend_from_slice(bytes);
+        body.extend_from_slice(b"\r\n");
+    }
+    body.extend_from_slice(format!("--{BOUNDARY}--\r\n").as_bytes());
+    (format!("multipart/form-data; boundary={BOUNDARY}"), body)
 }
