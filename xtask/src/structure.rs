@@ -50,6 +50,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
         "selvedge",
         &[
             "selvedge-model",
+            "selvedge-wire",
             "selvedge-confine",
             "selvedge-telemetry",
             "selvedge-store",

@@ -1,7 +1,7 @@
 //! Where responses are kept.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -36,6 +36,8 @@ pub struct Stored {
     expires_at: SystemTime,
     /// Fields of the request that the response depends on, with their values.
     varies: Vec<(String, Option<HeaderValue>)>,
+    /// What all of it takes, bytes.
+    size: usize,
 }
 
 impl Stored {
@@ -66,6 +68,8 @@ struct Inner {
     order: BTreeMap<u64, Key>,
     clock: u64,
     bytes: usize,
+    /// What is not found any more, but is still being sent to somebody.
+    leaving: Vec<Weak<Stored>>,
 }
 
 #[derive(Debug)]
@@ -105,7 +109,8 @@ impl Cache {
         Some(found)
     }
 
-    /// Stores a response that answered a request with these fields; false when it is too large.
+    /// Stores a response that answered a request with these fields; false when it is too large, or when too much of what was
+    /// stored before is still being sent.
     pub fn put(
         &self,
         key: Key,
@@ -116,10 +121,6 @@ impl Cache {
     ) -> bool {
         let (status, headers, body) = response;
         let fields: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
-        let size = body.len() + fields + key.url.len() * 2 + OVERHEAD;
-        if size > self.entry_max {
-            return false;
-        }
         let varies = headers.get_all(header::VARY).into_iter().filter_map(|value| value.to_str().ok());
         let varies = varies.flat_map(|value| value.split(',')).map(|name| name.trim().to_ascii_lowercase());
         let varies: Vec<_> = varies
@@ -129,27 +130,43 @@ impl Cache {
                 (name, value)
             })
             .collect();
-        let stored = Stored { status, headers, body, stored_at: now, expires_at: now + fresh, varies };
+        let depends = |value: &Option<HeaderValue>| value.as_ref().map_or(0, HeaderValue::len);
+        let depends: usize = varies.iter().map(|(name, value)| name.len() + depends(value) + 96).sum();
+        let size = body.len() + fields + depends + key.url.len() * 2 + OVERHEAD;
+        if size > self.entry_max {
+            return false;
+        }
+        let stored = Stored { status, headers, body, stored_at: now, expires_at: now + fresh, varies, size };
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let leaving = inner.leaving();
+        if leaving + size > self.bytes_max {
+            return false;
+        }
         let mut entry = inner.take(&key).unwrap_or(Entry { variants: Vec::new(), bytes: 0, used: 0 });
         // What is stale goes, and what this one replaces.
-        entry.variants.retain(|old| old.expires_at > now && !old.matches(request));
-        entry.variants.truncate(VARIANTS_MAX - 1);
-        entry.variants.insert(0, Arc::new(stored));
-        entry.bytes = entry.variants.iter().map(|stored| stored.body.len()).sum::<usize>()
-            + entry.variants.len() * (fields + key.url.len() * 2 + OVERHEAD);
+        let (mut stay, mut go): (Vec<_>, Vec<_>) =
+            entry.variants.into_iter().partition(|old| old.expires_at > now && !old.matches(request));
+        go.extend(stay.drain((VARIANTS_MAX - 1).min(stay.len())..));
+        inner.leave(go);
+        stay.insert(0, Arc::new(stored));
+        entry.bytes = stay.iter().map(|stored| stored.size).sum();
+        entry.variants = stay;
         inner.insert(key, entry);
-        while inner.bytes > self.bytes_max
+        while inner.bytes + leaving > self.bytes_max
             && let Some((_, oldest)) = inner.order.pop_first()
         {
-            inner.take(&oldest);
+            let taken = inner.take(&oldest);
+            inner.leave(taken.map(|entry| entry.variants).unwrap_or_default());
         }
         true
     }
 
     /// Removes what is stored for an address; false when nothing was.
     pub fn delete(&self, key: &Key) -> bool {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).take(key).is_some()
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(entry) = inner.take(key) else { return false };
+        inner.leave(entry.variants);
+        true
     }
 }
 
@@ -159,6 +176,23 @@ impl Inner {
         self.order.remove(&entry.used);
         self.bytes -= entry.bytes;
         Some(entry)
+    }
+
+    /// Takes note of those that somebody still holds.
+    fn leave(&mut self, variants: Vec<Arc<Stored>>) {
+        let held = variants.iter().filter(|stored| Arc::strong_count(stored) > 1);
+        self.leaving.extend(held.map(Arc::downgrade));
+    }
+
+    /// Bytes of what is not found any more, but still there.
+    fn leaving(&mut self) -> usize {
+        let mut bytes = 0;
+        self.leaving.retain(|stored| {
+            let held = stored.upgrade();
+            bytes += held.as_ref().map_or(0, |stored| stored.size);
+            held.is_some()
+        });
+        bytes
     }
 
     fn insert(&mut self, key: Key, mut entry: Entry) {
@@ -236,6 +270,43 @@ mod tests {
         let there: Vec<_> =
             ["1", "2", "3", "4"].map(|url| cache.get(&key("a", url), &none, START).is_some()).into();
         assert_eq!(there, [true, false, true, true]);
+    }
+
+    /// Whoever reads slowly what is replaced meanwhile does not get more memory than the cache has.
+    #[test]
+    fn what_is_still_being_sent_counts() {
+        let cache = Cache::new(10_000, 5_000);
+        let none = HeaderMap::new();
+        let mut held = Vec::new();
+        for _ in 0..10 {
+            if put(&cache, key("a", "u"), &none, &[], 2_500) {
+                held.push(cache.get(&key("a", "u"), &none, START).unwrap());
+                cache.delete(&key("a", "u"));
+            }
+        }
+        assert_eq!(held.len(), 3);
+        assert!(put(&cache, key("a", "small"), &none, &[], 10));
+        held.clear();
+        assert!(put(&cache, key("a", "u"), &none, &[], 2_500));
+    }
+
+    /// All that an entry takes is counted, whatever it consists of.
+    #[test]
+    fn fields_that_responses_depend_on_count() {
+        let cache = Cache::new(100_000, 50_000);
+        let long: &'static str = "x".repeat(20_000).leak();
+        for n in 0..20 {
+            let request = HeaderMap::from_iter([(
+                header::ACCEPT,
+                HeaderValue::from_str(&format!("{long}{n}")).unwrap(),
+            )]);
+            assert!(put(&cache, key("a", "u"), &request, &[("vary", "accept")], 1));
+            let kept =
+                cache.inner.lock().unwrap().entries.values().map(|entry| entry.variants.len()).sum::<usize>();
+            assert!(kept <= 4, "{kept} variants of 20 kB in 100 kB");
+        }
+        let names: &'static str = "a,".repeat(2_000).leak();
+        assert!(!put(&cache, key("a", "v"), &HeaderMap::new(), &[("vary", names)], 1));
     }
 
     proptest! {

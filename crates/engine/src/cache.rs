@@ -3,15 +3,16 @@
 //! A worker names a cache by a call of the binding `!` and the cache's name. The method is `GET` to match, `PUT` to store a response (its
 //! fields are the call's, its status and the request's fields are in the props), `DELETE` to remove one. Caches belong to an account.
 
+use std::collections::HashMap;
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use selvedge_cache::{Key, Refusal, Stored, lifetime};
-use selvedge_model::Worker;
+use selvedge_model::{AccountId, Worker};
 use selvedge_wire::message::{self, Head, ResetCode};
 use serde::Deserialize;
 
@@ -29,7 +30,49 @@ pub const RESPONSE_MAX: usize = 16 << 20;
 /// Longest name of a cache, bytes.
 const NAME_MAX: usize = 512;
 
+/// Bytes of responses that arrive to be stored: of all accounts, and of one.
+const FILLING_MAX: usize = 256 << 20;
+const FILLING_ACCOUNT_MAX: usize = 64 << 20;
+
 type Failed = (ResetCode, String);
+
+/// What arrives to be stored, in bytes, by account. A response is collected before it is stored, as slowly as its worker likes.
+#[derive(Debug, Default)]
+pub struct Filling(Mutex<HashMap<AccountId, usize>>);
+
+/// One response's part of it.
+struct Share<'a> {
+    filling: &'a Filling,
+    account: &'a AccountId,
+    bytes: usize,
+}
+
+impl Share<'_> {
+    /// Adds so many bytes; false when there is no room for them.
+    fn more(&mut self, bytes: usize) -> bool {
+        let mut filling = self.filling.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = filling.values().sum();
+        let own = filling.get(self.account).copied().unwrap_or_default();
+        if all + bytes > FILLING_MAX || own + bytes > FILLING_ACCOUNT_MAX {
+            return false;
+        }
+        self.bytes += bytes;
+        filling.insert(self.account.clone(), own + bytes);
+        true
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        let mut filling = self.filling.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = filling.get_mut(self.account) {
+            *own -= self.bytes;
+            if *own == 0 {
+                filling.remove(self.account);
+            }
+        }
+    }
+}
 
 /// What does not fit into a call's own parts.
 #[derive(Debug, Default, Deserialize)]
@@ -72,7 +115,8 @@ pub async fn serve(
         b"PUT" => {
             let headers = fields(&question.headers);
             let status = StatusCode::from_u16(props.status).map_err(|_| refuse("The status is none."))?;
-            let body = collect(caller, shared.cache.entry_max()).await?;
+            let mut share = Share { filling: &shared.filling, account: &worker.account, bytes: 0 };
+            let body = collect(caller, shared.cache.entry_max(), &mut share).await?;
             let kept = match (lifetime(status, &headers, now), body) {
                 (Ok(fresh), Some(body)) => {
                     shared.cache.put(key, &request, (status, headers, body), fresh, now)
@@ -116,13 +160,17 @@ fn answer(connection: &Connection, caller: &Stream, status: u16, fields: &[(&[u8
 }
 
 /// The whole body; `None`, with the rest thrown away, when it is larger than `max`.
-async fn collect(caller: &Stream, max: usize) -> Result<Option<Bytes>, Failed> {
+async fn collect(caller: &Stream, max: usize, share: &mut Share<'_>) -> Result<Option<Bytes>, Failed> {
     let mut body = BytesMut::new();
     let mut fits = true;
     while let Some(chunk) = poll_fn(|cx| caller.poll_chunk(cx)).await {
         let Ok(chunk) = chunk else { return Err((ResetCode::Canceled, String::new())) };
         fits &= body.len() + chunk.len() <= max;
         if fits {
+            if !share.more(chunk.len()) {
+                let text = "Too much of this account is being stored at the moment; put less at a time.";
+                return Err((ResetCode::Refused, text.into()));
+            }
             body.extend_from_slice(&chunk);
         } else {
             body = BytesMut::new();
@@ -199,6 +247,20 @@ fn range(request: &HeaderMap, length: usize) -> Option<std::ops::Range<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_arrives_to_be_stored_is_bounded() {
+        let filling = Filling::default();
+        let accounts: Vec<AccountId> = (0..6).map(|n| format!("a{n}").parse().unwrap()).collect();
+        let share = |account| Share { filling: &filling, account, bytes: 0 };
+        let mut shares: Vec<_> = accounts.iter().map(share).collect();
+        let fits: Vec<bool> = shares.iter_mut().map(|share| share.more(FILLING_ACCOUNT_MAX)).collect();
+        assert_eq!(fits, [true, true, true, true, false, false]);
+        assert!(!share(&accounts[0]).more(1));
+        shares.clear();
+        assert!(share(&accounts[5]).more(1));
+        assert!(filling.0.lock().unwrap().is_empty());
+    }
 
     #[test]
     fn ranges_are_single_and_inside() {

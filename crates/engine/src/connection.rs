@@ -28,6 +28,9 @@ const READ_BUFFER: usize = 64 << 10;
 
 /// Most streams of a host on one connection; further ones are refused.
 const HOST_CALLS_MAX: usize = 16_384;
+/// What may wait to be written before nothing more is read, bytes: a host that asks and does not listen is not answered
+/// without end. A host that is in order always reads, so that this comes to an end.
+const OUT_MAX: usize = 16 << 20;
 
 /// The connection.
 #[derive(Debug)]
@@ -147,6 +150,9 @@ impl Connection {
                     stream.fail(Broken::Reset(code, text.into()));
                 }
             }
+            Kind::Open if self.streams.borrow().contains_key(&frame.stream) => {
+                return Err(WireError::Payload("OPEN of a stream that is open"));
+            }
             Kind::Open if self.host_calls.get() >= HOST_CALLS_MAX => {
                 let text = "Too many subrequests are under way in this process.";
                 self.send(|out| message::put_reset(out, frame.stream, ResetCode::Refused, text));
@@ -167,7 +173,7 @@ impl Connection {
                 _ => return Err(WireError::Payload("call of a host")),
             },
             Kind::Log => self.log(frame)?,
-            Kind::Gone => self.shared.instance_gone(message::decode_number(frame.payload)?),
+            Kind::Gone => self.shared.instance_gone(message::decode_number(frame.payload)?, &self.host),
             Kind::Ping => frame::put(&mut self.out.borrow_mut(), Kind::Pong, 0, 0, frame.payload),
             Kind::Hello => drop(message::decode_hello(frame.payload)?),
             Kind::Pong => {}
@@ -220,7 +226,7 @@ impl Connection {
         self.closed.set(true);
         let mut verdict = self.host.verdict.subscribe();
         // The supervisor reads the exit status; a host that broke the protocol is ended first.
-        self.host.kill();
+        self.host.abandon();
         let wait = std::time::Duration::from_secs(2);
         let _ = tokio::time::timeout(wait, verdict.wait_for(Option::is_some)).await;
         let offender = verdict.borrow().as_ref().and_then(|verdict| verdict.offender);
@@ -240,9 +246,15 @@ async fn run(connection: Rc<Connection>, mut socket: UnixStream) {
     let mut written = 0;
     let mut shrink = Shrink::default();
     let served = poll_fn(|cx| {
+        // Nothing was read since too much waits to be written.
+        let mut stopped = false;
         connection.scheduled.set(false);
         remember(&mut connection.task.borrow_mut(), cx);
         loop {
+            if connection.out.borrow().len() - written > OUT_MAX {
+                stopped = true;
+                break;
+            }
             if filled == inbox.len() {
                 inbox.resize(inbox.len() * 2, 0);
             }
@@ -297,6 +309,9 @@ async fn run(connection: Rc<Connection>, mut socket: UnixStream) {
         }
         shrink.emptied(&mut out, written);
         written = 0;
+        if stopped {
+            cx.waker().wake_by_ref();
+        }
         Poll::<io::Result<()>>::Pending
     })
     .await;

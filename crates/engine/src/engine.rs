@@ -89,6 +89,7 @@ impl Engine {
             egress: Policy::new(&config)
                 .map_err(|error| StartError::System("read the file in egress_ca", error))?,
             cache: Cache::new((config.cache_mb as usize) << 20, crate::cache::RESPONSE_MAX),
+            filling: Default::default(),
             files: Default::default(),
             config,
             artifacts,

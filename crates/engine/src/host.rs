@@ -90,6 +90,8 @@ pub struct Host {
     pub verdict: watch::Sender<Option<Verdict>>,
     /// No new isolates: it is being ended.
     pub closing: AtomicBool,
+    /// It went away, or broke the protocol, before anybody ended it.
+    pub failed: AtomicBool,
     /// What the host reports to be confined by.
     pub confinement: Mutex<Vec<String>>,
     control: OwnedFd,
@@ -148,6 +150,7 @@ impl Host {
             placed: (0..threads).map(|_| AtomicU32::new(0)).collect(),
             verdict: watch::Sender::new(None),
             closing: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             confinement: Mutex::default(),
             control,
             child: Mutex::new(child),
@@ -194,6 +197,14 @@ impl Host {
         sendmsg(&self.control, &[io::IoSlice::new(&index)], &mut ancillary, SendFlags::NOSIGNAL)?;
         ours.set_nonblocking(true)?;
         Ok(ours)
+    }
+
+    /// Ends what is left of a process that cannot be talked to any more.
+    pub fn abandon(&self) {
+        if !self.closing.load(Ordering::SeqCst) {
+            self.failed.store(true, Ordering::SeqCst);
+        }
+        self.kill();
     }
 
     /// Ends the process at once.

@@ -9,7 +9,7 @@ use selvedge_wire::message::{Call, Load, ResetCode};
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::host::Offence;
+use crate::host::{Group, Offence};
 use crate::pool::Instance;
 use crate::shared::unix_ms;
 use crate::stream::{Broken, Stream};
@@ -97,8 +97,9 @@ async fn attempt(
     artifact: Option<Arc<Artifact>>,
 ) -> Result<(Arc<Instance>, Validated), LoadError> {
     let shared = engine.shared().clone();
-    let host = engine.host(shared.pool.group(worker)).await.map_err(LoadError::Engine)?;
-    let (code, cache) = read_code(engine, worker, artifact).await?;
+    let group = shared.pool.group(worker);
+    let host = engine.host(group.clone()).await.map_err(LoadError::Engine)?;
+    let (code, cache) = read_code(engine, worker, &group, artifact).await?;
     make_room(engine);
     let instance = shared.pool.place(worker, &host);
     let placed = Placed(&shared.pool, Some(instance.clone()));
@@ -153,7 +154,7 @@ async fn attempt(
         .map_err(|_| LoadError::Engine(EngineError::Unavailable("the host gave no proper answer".into())))?;
     let compiled = body.get(end + 1..).unwrap_or_default();
     if !compiled.is_empty() && compiled.len() <= CODE_CACHE_MAX {
-        keep_code_cache(engine, worker, compiled.to_vec());
+        keep_code_cache(engine, worker, &group, compiled.to_vec());
     }
     placed.keep();
     Ok((
@@ -202,16 +203,18 @@ fn broken_load(pool: &crate::pool::Pool, worker: &Worker, broken: &Broken) -> En
 async fn read_code(
     engine: &LocalEngine,
     worker: &Arc<Worker>,
+    group: &Group,
     artifact: Option<Arc<Artifact>>,
 ) -> Result<(Vec<u8>, Vec<u8>), LoadError> {
     let shared = engine.shared().clone();
     let digest = worker.digest.clone();
+    let compiled = shared.code_cache_path(group, &digest);
     let read = tokio::task::spawn_blocking(move || {
         let code = match artifact {
             Some(artifact) => Ok(artifact.encode()),
             None => shared.artifacts.bytes(&digest).map_err(|error| error.to_string()),
         };
-        let cache = std::fs::read(shared.code_cache_path(&digest)).unwrap_or_default();
+        let cache = std::fs::read(compiled).unwrap_or_default();
         code.map(|code| (code, cache))
     });
     match read.await {
@@ -224,12 +227,14 @@ async fn read_code(
     }
 }
 
-fn keep_code_cache(engine: &LocalEngine, worker: &Worker, compiled: Vec<u8>) {
-    let path = engine.shared().code_cache_path(&worker.digest);
+fn keep_code_cache(engine: &LocalEngine, worker: &Worker, group: &Group, compiled: Vec<u8>) {
+    let path = engine.shared().code_cache_path(group, &worker.digest);
     // It is only a cache: where it cannot be written, the next load compiles again.
     tokio::task::spawn_blocking(move || {
         let temporary = path.with_extension(format!("{}.tmp", fastrand::u64(..)));
-        if std::fs::write(&temporary, compiled).and_then(|()| std::fs::rename(&temporary, &path)).is_err() {
+        let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+        let written = made.and_then(|()| std::fs::write(&temporary, compiled));
+        if written.and_then(|()| std::fs::rename(&temporary, &path)).is_err() {
             let _ = std::fs::remove_file(&temporary);
         }
     });

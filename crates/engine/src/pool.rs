@@ -19,6 +19,8 @@ const OFFENCES_MAX: usize = 3;
 const OFFENCE_WINDOW: Duration = Duration::from_secs(60);
 /// WebSockets in one instance; a host can tell some more streams apart.
 const SOCKETS_MAX: u32 = 32_768;
+/// How long the death of a host counts.
+const CRASH_WINDOW: Duration = Duration::from_secs(30);
 /// Scripts whose offences are remembered.
 const OFFENDERS_MAX: usize = 10_000;
 
@@ -173,8 +175,8 @@ struct State {
     groups: HashMap<Group, Arc<Host>>,
     warm: VecDeque<Arc<Host>>,
     offences: HashMap<(AccountId, ScriptName), VecDeque<Instant>>,
-    /// Deaths of hosts without an offender, for backing off.
-    crashes: VecDeque<Instant>,
+    /// Deaths of hosts without an offender, for backing off: by the group they served, none where they had not begun to.
+    crashes: HashMap<Option<Group>, VecDeque<Instant>>,
 }
 
 /// The pool.
@@ -363,12 +365,17 @@ impl Pool {
     pub fn host_ended(&self, id: u32, blameless: bool) -> Vec<Arc<Instance>> {
         let mut state = self.lock();
         state.hosts.remove(&id);
+        let group = state.groups.iter().find(|(_, host)| host.id == id).map(|(group, _)| group.clone());
         state.groups.retain(|_, host| host.id != id);
         state.warm.retain(|host| host.id != id);
         if blameless {
-            state.crashes.push_back(Instant::now());
-            if state.crashes.len() > 16 {
-                state.crashes.pop_front();
+            let recent =
+                |crashes: &VecDeque<Instant>| crashes.back().is_some_and(|at| at.elapsed() < CRASH_WINDOW);
+            state.crashes.retain(|_, crashes| recent(crashes));
+            let crashes = state.crashes.entry(group).or_default();
+            crashes.push_back(Instant::now());
+            if crashes.len() > 16 {
+                crashes.pop_front();
             }
         }
         for version in state.versions.values_mut() {
@@ -400,12 +407,14 @@ impl Pool {
         idle
     }
 
-    /// How long to wait before starting another host, after crashes that nobody can be blamed for.
-    pub fn backoff(&self) -> Duration {
+    /// How long to wait before this group gets another host, or before any is started, after crashes that no worker can be
+    /// blamed for. One group's do not hold up the others.
+    pub fn backoff(&self, group: Option<&Group>) -> Duration {
         let state = self.lock();
-        let recent = state.crashes.iter().filter(|at| at.elapsed() < Duration::from_secs(30)).count() as u32;
+        let Some(crashes) = state.crashes.get(&group.cloned()) else { return Duration::ZERO };
+        let recent = crashes.iter().filter(|at| at.elapsed() < CRASH_WINDOW).count() as u32;
         let wait = Duration::from_millis(if recent == 0 { 0 } else { 10 << recent.min(9) });
-        let since = state.crashes.back().map_or(Duration::MAX, Instant::elapsed);
+        let since = crashes.back().map_or(Duration::MAX, Instant::elapsed);
         wait.saturating_sub(since)
     }
 
@@ -461,10 +470,11 @@ mod tests {
     #[test]
     fn crashes_without_a_culprit_back_off() {
         let pool = Pool::default();
-        assert_eq!(pool.backoff(), Duration::ZERO);
+        assert_eq!(pool.backoff(None), Duration::ZERO);
         for _ in 0..5 {
             pool.host_ended(1, true);
         }
-        assert!(pool.backoff() > Duration::from_millis(100));
+        assert!(pool.backoff(None) > Duration::from_millis(100));
+        assert_eq!(pool.backoff(Some(&Group::Shared)), Duration::ZERO);
     }
 }

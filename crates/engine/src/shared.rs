@@ -74,6 +74,8 @@ pub struct Shared {
     pub socket_bytes: AtomicUsize,
     /// What workers store by the Cache API.
     pub cache: selvedge_cache::Cache,
+    /// What arrives to be stored there.
+    pub filling: crate::cache::Filling,
     /// Static files.
     pub files: crate::assets::Files,
     /// What is deployed now: where service bindings lead.
@@ -93,9 +95,9 @@ impl Shared {
         (instance.host.id == host.id).then(|| instance.worker.clone())
     }
 
-    /// A host unloaded an instance by itself.
-    pub fn instance_gone(&self, id: u32) {
-        if let Some(instance) = self.pool.instance(id) {
+    /// A host unloaded an instance by itself; of others' it is not believed.
+    pub fn instance_gone(&self, id: u32, host: &Arc<Host>) {
+        if let Some(instance) = self.pool.instance(id).filter(|instance| instance.host.id == host.id) {
             self.pool.remove(&instance);
         }
     }
@@ -123,9 +125,15 @@ impl Shared {
         });
     }
 
-    /// Where the compiled code of an artifact is kept.
-    pub fn code_cache_path(&self, digest: &Digest) -> PathBuf {
-        self.config.code_cache.join(format!("{digest}-{}", self.host_build))
+    /// Where the code of an artifact is kept as a host of this group compiled it. V8 runs what it is given there, so that a
+    /// host must not be able to leave something for the same code in another account.
+    pub fn code_cache_path(&self, group: &Group, digest: &Digest) -> PathBuf {
+        let owner = match group {
+            Group::Shared => "shared".into(),
+            Group::Account(account) => format!("account.{account}"),
+            Group::Worker(account, script) => format!("worker.{account}.{script}"),
+        };
+        self.config.code_cache.join(owner).join(format!("{digest}-{}", self.host_build))
     }
 
     /// How many isolates have to go so that one more fits in the memory budget, going by what they take on

@@ -14,6 +14,9 @@ use selvedge_wire::{FIN, Kind, Overrun, RecvWindow, SendWindow, frame};
 use crate::connection::{Connection, remember};
 use crate::host::Offence;
 
+/// Chunks that wait are put together up to this size, bytes: credit counts bytes, and each chunk takes some of its own.
+const MERGED_MAX: usize = 512;
+
 /// Why a stream ended early.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Broken {
@@ -48,6 +51,8 @@ pub struct Stream {
 #[derive(Debug, Default)]
 struct StreamState {
     head: Option<ResponseHead>,
+    /// The head has arrived; there is one.
+    headed: bool,
     chunks: VecDeque<Bytes>,
     /// The host sends nothing more.
     ended: bool,
@@ -81,7 +86,10 @@ impl Stream {
 
     /// The host's `HEAD`.
     pub fn head_arrived(&self, head: Head<'_>) {
-        self.state.borrow_mut().head = Some(parse_head(head));
+        let mut state = self.state.borrow_mut();
+        if !std::mem::replace(&mut state.headed, true) {
+            state.head = Some(parse_head(head));
+        }
     }
 
     /// The host's `DATA`. An error when it is more than the host was allowed to send.
@@ -93,7 +101,14 @@ impl Stream {
         if !state.bulk {
             state.recv.received(bytes.len())?;
         }
-        state.chunks.push_back(Bytes::copy_from_slice(bytes));
+        match state.chunks.back_mut() {
+            Some(last) if last.len() + bytes.len() <= MERGED_MAX => {
+                let mut merged = Vec::from(std::mem::take(last));
+                merged.extend_from_slice(bytes);
+                *last = merged.into();
+            }
+            _ => state.chunks.push_back(Bytes::copy_from_slice(bytes)),
+        }
         Ok(())
     }
 
@@ -287,12 +302,55 @@ fn parse_head(head: Head<'_>) -> ResponseHead {
             }
         }
     }
-    let status = StatusCode::from_u16(head.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    ResponseHead { status, headers }
+    // What a `Response` can have; a host's word for anything else is not sent on.
+    let status = match head.status {
+        101 | 200..=599 => StatusCode::from_u16(head.status).ok(),
+        _ => None,
+    };
+    ResponseHead { status: status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), headers }
 }
 
 fn wake(slot: &mut Option<Waker>) {
     if let Some(waker) = slot.take() {
         waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream() -> Stream {
+        let state = RefCell::default();
+        Stream { id: 1, instance: 1, connection: Weak::new(), state, request_id: "".into() }
+    }
+
+    /// Credit counts bytes, so that chunks of one byte must not cost much more than one.
+    #[test]
+    fn small_chunks_are_put_together() {
+        let stream = stream();
+        let sent: Vec<u8> = (0..selvedge_wire::INITIAL_CREDIT).map(|n| n as u8).collect();
+        for byte in &sent {
+            stream.data_arrived(&[*byte]).unwrap();
+        }
+        assert_eq!(stream.data_arrived(&[1]), Err(Overrun));
+        let chunks = std::mem::take(&mut stream.state.borrow_mut().chunks);
+        assert!(chunks.len() <= sent.len() / MERGED_MAX, "{}", chunks.len());
+        assert_eq!(chunks.iter().flatten().copied().collect::<Vec<u8>>(), sent);
+    }
+
+    #[test]
+    fn there_is_one_head() {
+        let stream = stream();
+        stream.head_arrived(Head { status: 204, headers: b"a\0b\0" });
+        stream.head_arrived(Head { status: 101, headers: b"" });
+        assert_eq!(stream.state.borrow().head.as_ref().map(|head| head.status.as_u16()), Some(204));
+    }
+
+    #[test]
+    fn a_status_is_one_that_a_response_has() {
+        let status = |status| parse_head(Head { status, headers: b"" }).status.as_u16();
+        assert_eq!([101, 200, 256, 599].map(status), [101, 200, 256, 599]);
+        assert_eq!([0, 99, 100, 102, 199, 600, 999, 1000, u16::MAX].map(status), [500; 9]);
     }
 }

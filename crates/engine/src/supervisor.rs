@@ -98,10 +98,10 @@ impl Supervisor {
 
     fn obey(self: &std::rc::Rc<Self>, order: Order) {
         match order {
-            Order::Host(group, answer) => match self.shared.pool.host(&group) {
-                Some(host) => drop(answer.send(Ok(host))),
-                None => self.waiting.borrow_mut().push((group, answer)),
-            },
+            Order::Host(group, answer) => {
+                self.waiting.borrow_mut().push((group, answer));
+                self.hand_out();
+            }
             Order::Validate(worker, artifact, answer) => {
                 let this = self.clone();
                 tokio::task::spawn_local(async move {
@@ -131,9 +131,12 @@ impl Supervisor {
         if self.shared.draining.load(Ordering::Relaxed) {
             return;
         }
-        let wanted = self.waiting.borrow().len() + self.shared.config.warm_hosts;
+        self.hand_out();
+        let held = |group: &Group| !self.shared.pool.backoff(Some(group)).is_zero();
+        let waiting = self.waiting.borrow().iter().filter(|(group, _)| !held(group)).count();
+        let wanted = waiting + self.shared.config.warm_hosts;
         let have = self.shared.pool.warm() + self.starting.get();
-        let backoff = self.shared.pool.backoff();
+        let backoff = self.shared.pool.backoff(None);
         if !backoff.is_zero() && backoff <= BACKOFF_WAIT {
             return;
         }
@@ -167,7 +170,13 @@ impl Supervisor {
     fn hand_out(&self) {
         let waiting = std::mem::take(&mut *self.waiting.borrow_mut());
         for (group, answer) in waiting {
-            match self.shared.pool.host(&group) {
+            let backoff = self.shared.pool.backoff(Some(&group));
+            if backoff > BACKOFF_WAIT {
+                let reason = "this worker's sandboxes keep failing".into();
+                let _ = answer.send(Err(EngineError::Unavailable(reason)));
+                continue;
+            }
+            match backoff.is_zero().then(|| self.shared.pool.host(&group)).flatten() {
                 Some(host) => drop(answer.send(Ok(host))),
                 None => self.waiting.borrow_mut().push((group, answer)),
             }
@@ -204,6 +213,8 @@ impl Supervisor {
     fn ended(&self, host: &Arc<Host>, verdict: Verdict) {
         self.shared.counters.hosts_ended.fetch_add(1, Ordering::Relaxed);
         let offender = verdict.offender.and_then(|(id, _)| self.shared.pool.instance(id));
+        // The host wrote the number; it is believed about its own instances only.
+        let offender = offender.filter(|instance| instance.host.id == host.id);
         tracing::warn!(
             pid = host.pid,
             reason = %verdict.reason,
@@ -214,7 +225,8 @@ impl Supervisor {
             self.shared.pool.offended(&instance.worker);
         }
         // A host that was closing ended on purpose.
-        let blameless = offender.is_none() && !host.closing.load(Ordering::SeqCst);
+        let on_purpose = host.closing.load(Ordering::SeqCst) && !host.failed.load(Ordering::SeqCst);
+        let blameless = offender.is_none() && !on_purpose;
         self.shared.pool.host_ended(host.id, blameless);
         host.closing.store(true, Ordering::SeqCst);
         host.verdict.send_replace(Some(verdict));

@@ -9,6 +9,9 @@ use selvedge_wire::{DATA_MAX, DONE, FIN, Kind, RecvWindow, SendWindow, frame, me
 use crate::connection::Outbox;
 use crate::socket::Socket;
 
+/// Chunks that wait are put together up to this size, bytes: credit counts bytes, and each chunk takes some of its own.
+const MERGED_MAX: usize = 512;
+
 /// What a stream is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -244,7 +247,15 @@ impl Stream {
         if self.discard {
             self.consumed(bytes.len());
         } else if !bytes.is_empty() {
-            self.incoming.push_back(bytes.into());
+            match self.incoming.back_mut() {
+                // What a socket has taken of its first chunk is counted from the chunk's beginning.
+                Some(last) if last.len() + bytes.len() <= MERGED_MAX => {
+                    let mut merged = Vec::from(std::mem::take(last));
+                    merged.extend_from_slice(bytes);
+                    *last = merged.into();
+                }
+                _ => self.incoming.push_back(bytes.into()),
+            }
         }
         self.incoming_ended |= fin;
         Ok(())

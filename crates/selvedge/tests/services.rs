@@ -22,7 +22,7 @@ fn service(name: &str, service: &str) -> Value {
 fn workers() -> Selvedge {
     let selvedge = Selvedge::start();
     let many = json!({ "subrequests": 5000, "cpu_ms": 1000, "cpu_burst_ms": 5000 });
-    let tight = json!({ "subrequests": 5000, "memory_mb": 32, "cpu_ms": 50, "cpu_burst_ms": 200 });
+    let tight = json!({ "subrequests": 5000, "memory_mb": 32, "cpu_ms": 50, "cpu_burst_ms": 1000 });
     deploy(&selvedge, "caller", CALLER, json!({}));
     let own = json!([service("SELF", "callee"), service("CALLER", "caller")]);
     deploy(&selvedge, "callee", CALLEE, json!({ "limits": many, "bindings": own }));

@@ -7,6 +7,9 @@ use crate::frame::{self, Kind, WireError, begin, end};
 
 /// First bytes of `HELLO`.
 const MAGIC: [u8; 4] = *b"SLVG";
+/// Longest message of a reset, and of what is logged, bytes.
+const RESET_TEXT_MAX: usize = 4096;
+const LOG_TEXT_MAX: usize = 16 << 10;
 
 /// Why a stream was reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -425,14 +428,14 @@ pub fn decode_hello(payload: &[u8]) -> Result<&str, WireError> {
 pub fn put_reset(out: &mut Vec<u8>, stream: u32, code: ResetCode, message: &str) {
     let start = begin(out, Kind::Reset, frame::FIN, stream);
     out.extend_from_slice(&(code as u16).to_le_bytes());
-    out.extend_from_slice(cut(message, 4096).as_bytes());
+    out.extend_from_slice(cut(message, RESET_TEXT_MAX).as_bytes());
     end(out, start);
 }
 
-/// Reads a `RESET` payload.
+/// Reads a `RESET` payload; the message is cut as it is by [`put_reset`].
 pub fn decode_reset(payload: &[u8]) -> Result<(ResetCode, &str), WireError> {
     let mut reader = Reader { rest: payload, what: "RESET" };
-    Ok((ResetCode::from_number(reader.u16()?), reader.utf8_rest()?))
+    Ok((ResetCode::from_number(reader.u16()?), cut(reader.utf8_rest()?, RESET_TEXT_MAX)))
 }
 
 /// Lets the peer send `bytes` more on a stream.
@@ -467,20 +470,20 @@ impl Log<'_> {
         out.extend_from_slice(&self.instance.to_le_bytes());
         out.push(self.level);
         out.push(u8::from(self.exception));
-        put_text(out, cut(self.message, 16 << 10).as_bytes());
-        out.extend_from_slice(cut(self.stack, 16 << 10).as_bytes());
+        put_text(out, cut(self.message, LOG_TEXT_MAX).as_bytes());
+        out.extend_from_slice(cut(self.stack, LOG_TEXT_MAX).as_bytes());
         end(out, start);
     }
 
-    /// Reads a `LOG` payload.
+    /// Reads a `LOG` payload; message and stack are cut as they are by [`Log::put`].
     pub fn decode(payload: &[u8]) -> Result<Log<'_>, WireError> {
         let mut reader = Reader { rest: payload, what: "LOG" };
         Ok(Log {
             instance: reader.u32()?,
             level: reader.u8()?.min(4),
             exception: reader.u8()? != 0,
-            message: reader.utf8_text()?,
-            stack: reader.utf8_rest()?,
+            message: cut(reader.utf8_text()?, LOG_TEXT_MAX),
+            stack: cut(reader.utf8_rest()?, LOG_TEXT_MAX),
         })
     }
 }
@@ -606,6 +609,13 @@ mod tests {
         let mut out = Vec::new();
         put_reset(&mut out, 1, ResetCode::Exception, &"ü".repeat(4000));
         assert_eq!(decode_reset(&payload(&out)).unwrap().1.len(), 4096);
+        // Neither side relies on the other's having done so.
+        assert_eq!(decode_reset(&[vec![2, 0], vec![b'x'; 100_000]].concat()).unwrap().1.len(), 4096);
+        let mut log = vec![1, 0, 0, 0, 4, 0];
+        put_text(&mut log, &vec![b'x'; 100_000]);
+        log.extend_from_slice(&vec![b'y'; 100_000]);
+        let log = Log::decode(&log).unwrap();
+        assert_eq!((log.message.len(), log.stack.len()), (16 << 10, 16 << 10));
     }
 
     #[test]

@@ -37,6 +37,7 @@ import { attach, prepare, type Special } from "./codec.ts";
 import { readError, writeError } from "./errors.ts";
 import { type Answer, type Base, isStub } from "./stub.ts";
 import { perform, type Root } from "./target.ts";
+import { isTarget } from "../worker/entrypoint.ts";
 import type { Receiver, Transport } from "./transport.ts";
 
 const CALL = 0;
@@ -169,6 +170,11 @@ export class Session implements Receiver {
 
   call(of: number, id: number, path: string[], args: unknown[] | undefined): CallAnswer | Answer {
     if (this.#over !== undefined) return failed(this.#over.error);
+    // The other side takes what goes beyond for an attack.
+    if (path.length > PATH_MAX) return failed(new TypeError("A remote call may lead through 64 names at most."));
+    if (MapPrototypeGetSize(this.#calls) >= CALLS_MAX) {
+      return failed(new TypeError("Too many remote calls wait for their answers; at most 10,000 of one session may."));
+    }
     const call = this.#nextCall++;
     const specials: Special[] = [];
     try {
@@ -267,16 +273,21 @@ export class Session implements Receiver {
       case THROW: {
         const pending = MapPrototypeGet(this.#calls, id) as Pending | undefined;
         if (pending === undefined) throw new TypeError("no such call");
-        MapPrototypeDelete(this.#calls, id);
-        pending.answer.settled = true;
+        // Where the message turns out to be none, the call is still among those that break with the session.
+        let settle: () => void;
         if (kind === RETURN) {
           const stubs: Base[] = [];
           const values = list(message[2]);
           attach(this, list(message[3]), stubs);
-          pending.resolve(disposable(values[0], stubs));
+          const value = disposable(values[0], stubs);
+          settle = () => pending.resolve(value);
         } else {
-          pending.reject(readError(message[2], message[3]));
+          const error = readError(message[2], message[3]);
+          settle = () => pending.reject(error);
         }
+        MapPrototypeDelete(this.#calls, id);
+        pending.answer.settled = true;
+        settle();
         this.#sendQuietly([FINISH, id]);
         return this.#look();
       }
@@ -390,7 +401,8 @@ function disposeQuietly(target: unknown): void {
 
 /** Gives a result that holds stubs a way to let go of all of them. */
 function disposable(value: unknown, stubs: Base[]): unknown {
-  if (stubs.length === 0 || typeof value !== "object" || value === null) return value;
+  // One's own object that came back is not changed.
+  if (stubs.length === 0 || typeof value !== "object" || value === null || isTarget(value)) return value;
   const dispose = () => {
     for (let i = 0; i < stubs.length; i++) stubs[i]!.dispose();
   };

@@ -10,5 +10,6 @@ mod cpu;
 mod escapes;
 mod loading;
 mod memory;
+mod remote_calls;
 mod scene;
 mod subrequests;
