@@ -26,7 +26,7 @@ import { installScheduler } from "./time/scheduler.ts";
 import { clearInterval, clearTimeout, setInterval, setTimeout, timerDue } from "./time/timers.ts";
 import { URLSearchParams } from "./url/search-params.ts";
 import { URL } from "./url/url.ts";
-import { createConsole } from "./console/console.ts";
+import { createConsole, setInspected } from "./console/console.ts";
 import { describeInterfaces } from "./console/interfaces.ts";
 import { installCrypto } from "./crypto.ts";
 import { installNode } from "./worker/node-globals.ts";
@@ -160,6 +160,7 @@ export function deliverEntry(): void {
     jobDone,
     socketMessage,
     socketClosed,
+    inspected: setInspected,
     unhandledRejection,
     rejectionHandled,
   };

@@ -442,6 +442,8 @@ export interface Entry {
    * side, too. Nothing follows.
    */
   socketClosed(key: Key, code: number, reason: string): void;
+  /** An inspector begins or ends to listen: `console` shows it its values. */
+  inspected(on: boolean): void;
   /** A subrequest failed before its response's head. */
   failed(key: Key, code: string, message: string): void;
   /** Work that an op left to another thread is done; `value` is what the op could not answer at once. */

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use selvedge_model::{AccountId, ScriptName, Snapshot};
+use selvedge_model::{AccountId, ScriptDeployment, ScriptName, Snapshot};
 use selvedge_store::{Artifacts, Store, StoreError};
 use selvedge_telemetry::LogHub;
 use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
@@ -19,6 +19,8 @@ use crate::stack::MapCache;
 const UPLOADS_MIB: usize = 256;
 /// Live tails at a time.
 pub(crate) const TAILS_MAX: usize = 64;
+/// CPU profiles at a time: each is a thread of its host that samples.
+pub(crate) const PROFILES_MAX: usize = 4;
 
 /// The control plane. Cheap to clone.
 #[derive(Clone)]
@@ -35,6 +37,7 @@ struct Inner {
     turns: Turns,
     uploads: Arc<Semaphore>,
     tails: Arc<Semaphore>,
+    profiles: Arc<Semaphore>,
     maps: MapCache,
     closing: watch::Sender<bool>,
 }
@@ -73,6 +76,7 @@ impl Control {
             turns: Turns::default(),
             uploads: Arc::new(Semaphore::new(UPLOADS_MIB)),
             tails: Arc::new(Semaphore::new(TAILS_MAX)),
+            profiles: Arc::new(Semaphore::new(PROFILES_MAX)),
             maps: MapCache::default(),
             closing: watch::channel(false).0,
         }))
@@ -142,6 +146,15 @@ impl Control {
 
     pub(crate) fn tails(&self) -> &Arc<Semaphore> {
         &self.0.tails
+    }
+
+    pub(crate) fn profiles(&self) -> &Arc<Semaphore> {
+        &self.0.profiles
+    }
+
+    /// What of a script answers now.
+    pub(crate) fn deployed(&self, account: &AccountId, script: &ScriptName) -> Option<Arc<ScriptDeployment>> {
+        self.0.snapshot.borrow().scripts.get(&(account.clone(), script.clone())).cloned()
     }
 
     pub(crate) fn maps(&self) -> &MapCache {

@@ -9,6 +9,7 @@ mod extract;
 mod json;
 mod logs;
 mod metadata;
+mod profile;
 mod router;
 mod routes;
 pub mod sandbox;

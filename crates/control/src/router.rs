@@ -10,7 +10,7 @@ use selvedge_model::assets::ASSET_BYTES_MAX;
 
 use crate::control::Control;
 use crate::error::ApiError;
-use crate::{assets, auth, deployments, logs, routes, scripts, secrets, status, upload, versions};
+use crate::{assets, auth, deployments, logs, profile, routes, scripts, secrets, status, upload, versions};
 
 /// Largest JSON body, bytes.
 const JSON_BYTES_MAX: usize = 1 << 20;
@@ -42,6 +42,7 @@ fn table() -> Vec<Call> {
         ("PUT", "A/scripts/{script}/routes", put(routes::replace)),
         ("GET", "A/scripts/{script}/logs", get(logs::recent)),
         ("GET", "A/scripts/{script}/tail", get(logs::tail)),
+        ("POST", "A/scripts/{script}/profile", post(profile::create)),
     ]
 }
 

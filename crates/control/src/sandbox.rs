@@ -3,12 +3,15 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
-use selvedge_engine::{EngineHandle, EngineStatus, ValidateError, Validated};
+use selvedge_engine::{EngineHandle, EngineStatus, InspectError, ValidateError, Validated};
 use selvedge_model::{Artifact, Snapshot, Worker};
 
 /// The answer of [`Sandbox::validate`].
 pub type Validation<'a> = Pin<Box<dyn Future<Output = Result<Validated, ValidateError>> + Send + 'a>>;
+/// The answer of [`Sandbox::profile`].
+pub type Profiling<'a> = Pin<Box<dyn Future<Output = Result<serde_json::Value, InspectError>> + Send + 'a>>;
 
 /// Tries code before it is deployed and takes note of what is.
 pub trait Sandbox: Send + Sync + 'static {
@@ -16,6 +19,8 @@ pub trait Sandbox: Send + Sync + 'static {
     fn validate(&self, worker: Arc<Worker>, artifact: Arc<Artifact>) -> Validation<'_>;
     /// Takes note of what is deployed. Must not block.
     fn apply(&self, snapshot: &Arc<Snapshot>);
+    /// Samples what the worker does for so long, in the format of V8's `Profiler.Profile`.
+    fn profile(&self, worker: Arc<Worker>, duration: Duration) -> Profiling<'_>;
     /// The engine at this moment. Must not block.
     fn status(&self) -> EngineStatus;
 }
@@ -27,6 +32,10 @@ impl Sandbox for EngineHandle {
 
     fn apply(&self, snapshot: &Arc<Snapshot>) {
         EngineHandle::apply(self, snapshot);
+    }
+
+    fn profile(&self, worker: Arc<Worker>, duration: Duration) -> Profiling<'_> {
+        Box::pin(EngineHandle::profile(self, worker, duration))
     }
 
     fn status(&self) -> EngineStatus {

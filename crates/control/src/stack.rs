@@ -78,14 +78,15 @@ impl ArtifactMaps {
         diagnostic
     }
 
-    fn lookup(&self, (module, line, column): Place<'_>) -> Option<Position<'_>> {
+    /// The original of a place in generated code.
+    pub(crate) fn lookup(&self, (module, line, column): Place<'_>) -> Option<Position<'_>> {
         let path = module.split_once("://").map_or(module, |(_, path)| path);
         self.maps.get(path.trim_start_matches('/'))?.lookup(line, column)
     }
 }
 
 /// A place in generated code: module, line and column from 1.
-type Place<'a> = (&'a str, u32, u32);
+pub(crate) type Place<'a> = (&'a str, u32, u32);
 
 /// Finds `module:line:column` in a line such as `    at fn (main.js:3:14)` or `    at async main.js:3:14`: which
 /// bytes of the line it takes, and its parts.

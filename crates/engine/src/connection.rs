@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use selvedge_model::{LogEvent, LogKind, LogLevel};
+use selvedge_wire::door::Door;
 use selvedge_wire::message::{self, Call, Head, Log, ResetCode};
 use selvedge_wire::{FIN, Frame, IdMap, Kind, Overrun, Shrink, WireError, decode, frame};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -63,7 +64,7 @@ impl Connection {
         egress: Rc<crate::egress::Pool>,
         engine: WeakEngine,
     ) -> io::Result<Rc<Self>> {
-        let socket = UnixStream::from_std(host.connect(thread)?)?;
+        let socket = UnixStream::from_std(host.connect(Door::Calls { thread: thread as u32 })?)?;
         let connection = Rc::new(Self {
             host,
             egress,

@@ -194,6 +194,10 @@ pub struct EngineHandle {
 }
 
 impl EngineHandle {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// The engine as one edge thread uses it. Call on a current-thread runtime, inside a `LocalSet`.
     pub fn local(&self) -> LocalEngine {
         LocalEngine::new(self.shared.clone())

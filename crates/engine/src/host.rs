@@ -18,6 +18,7 @@ use selvedge_confine::cgroup::{Bounds, Cgroup, CgroupRoot};
 use selvedge_confine::procstat::{self, Usage};
 use selvedge_confine::spawn;
 use selvedge_model::{AccountId, ScriptName};
+use selvedge_wire::door::Door;
 use selvedge_wire::page::MappedPage;
 use selvedge_wire::{decode, message};
 use tokio::sync::watch;
@@ -187,14 +188,13 @@ impl Host {
     }
 
     /// A new socket to one of the host's threads.
-    pub fn connect(&self, thread: usize) -> io::Result<UnixStream> {
+    pub fn connect(&self, door: Door) -> io::Result<UnixStream> {
         let (ours, theirs) = UnixStream::pair()?;
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         let fds = [theirs.as_fd()];
         ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-        let index = (thread as u32).to_le_bytes();
-        sendmsg(&self.control, &[io::IoSlice::new(&index)], &mut ancillary, SendFlags::NOSIGNAL)?;
+        sendmsg(&self.control, &[io::IoSlice::new(&door.encode())], &mut ancillary, SendFlags::NOSIGNAL)?;
         ours.set_nonblocking(true)?;
         Ok(ours)
     }

@@ -51,6 +51,8 @@ pub struct Instance {
     pub undeployed_ms: AtomicU64,
     /// Told when its WebSockets are to be closed.
     pub closing: watch::Sender<bool>,
+    /// Somebody profiles or debugs it.
+    pub inspected: AtomicBool,
 }
 
 impl Instance {
@@ -249,6 +251,7 @@ impl Pool {
             freed: Notify::new(),
             undeployed_ms: AtomicU64::new(0),
             closing: watch::Sender::new(false),
+            inspected: AtomicBool::new(false),
         });
         self.lock().placed.insert(instance.id, instance.clone());
         instance

@@ -33,6 +33,12 @@ pub enum Order {
         Arc<selvedge_model::Artifact>,
         oneshot::Sender<Result<crate::Validated, crate::ValidateError>>,
     ),
+    /// Begin an inspector's session, which may pause or not.
+    Inspect(
+        Arc<Worker>,
+        bool,
+        oneshot::Sender<Result<crate::inspect::InspectorSession, crate::InspectError>>,
+    ),
     /// Look for versions that are no longer deployed.
     Deployed(Arc<selvedge_model::Snapshot>),
     /// End all hosts after at most this long.

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::host::{Group, Host, Offence, Verdict};
 use crate::pool::{Found, Instance};
 use crate::shared::{Order, Shared};
-use crate::{EngineError, LocalEngine, load};
+use crate::{EngineError, LocalEngine, inspect, load};
 
 /// How often hosts are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -113,6 +113,12 @@ impl Supervisor {
                     };
                     let _ = answer
                         .send(result.map(|(_, validated)| validated).map_err(load::LoadError::into_validate));
+                });
+            }
+            Order::Inspect(worker, pauses, answer) => {
+                let this = self.clone();
+                tokio::task::spawn_local(async move {
+                    let _ = answer.send(inspect::begin(&this.engine, &worker, pauses).await);
                 });
             }
             Order::Deployed(snapshot) => self.deployed(&snapshot),

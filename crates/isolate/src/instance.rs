@@ -6,11 +6,13 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use selvedge_wire::message::{self, Fetch, Head, Invoke, Load, ResetCode, Scheduled};
+use selvedge_wire::page::ThreadSlot;
 use selvedge_wire::socket::{self, BROKEN, MessageKind};
 use selvedge_wire::{Kind, frame};
 
 use crate::connection::Outbox;
 use crate::handles;
+use crate::inspector::{Inspector, Line};
 use crate::jobs::{Answer, Jobs};
 use crate::limits::{Buffers, CpuAccount, fatal_out_of_memory, near_heap_limit};
 use crate::modules::{self, Failure};
@@ -36,6 +38,7 @@ struct Entry {
     job_done: v8::Global<v8::Function>,
     socket_message: v8::Global<v8::Function>,
     socket_closed: v8::Global<v8::Function>,
+    inspected: v8::Global<v8::Function>,
 }
 
 /// Where an instance stands.
@@ -54,6 +57,7 @@ pub struct Instance {
     state: Box<State>,
     context: v8::Global<v8::Context>,
     entry: Entry,
+    inspector: Option<Inspector>,
     pub phase: Phase,
     pub created_ns: u64,
     /// In the thread's queue of isolates whose garbage is to be collected.
@@ -148,7 +152,17 @@ impl Instance {
         };
         // SAFETY: creation entered it; nothing else was entered in between.
         unsafe { isolate.exit() };
-        Self { isolate, state, context, entry, phase, created_ns: now_ns, resting: false, unloading: false }
+        Self {
+            isolate,
+            state,
+            context,
+            entry,
+            inspector: None,
+            phase,
+            created_ns: now_ns,
+            resting: false,
+            unloading: false,
+        }
     }
 
     pub fn state(&self) -> &State {
@@ -426,6 +440,45 @@ impl Instance {
         {}
     }
 
+    /// Begins an inspector's session, unless there is one. The isolate must be entered.
+    pub fn inspect(&mut self, line: Rc<Line>, slot: &'static ThreadSlot, pauses: bool) {
+        // The one before may have left just now.
+        self.serve_inspector();
+        if self.inspector.is_none() && matches!(self.phase, Phase::Ready) {
+            let name = &self.state.name;
+            self.inspector =
+                Some(Inspector::attach(&mut self.isolate, &self.context, name, line, slot, pauses));
+            self.tell_inspected(pauses);
+            self.serve_inspector();
+        }
+    }
+
+    /// Does what an inspector asks for. The isolate must be entered.
+    pub fn serve_inspector(&mut self) {
+        let Some(inspector) = &self.inspector else { return };
+        if !inspector.serve(&mut self.isolate) {
+            self.end_inspection();
+        }
+    }
+
+    fn end_inspection(&mut self) {
+        let Some(inspector) = self.inspector.take() else { return };
+        if inspector.pauses() {
+            self.tell_inspected(false);
+        }
+        inspector.detach(&mut self.isolate);
+    }
+
+    /// `console` shows its values to an inspector, too.
+    fn tell_inspected(&mut self, inspected: bool) {
+        v8::scope!(let scope, &mut self.isolate);
+        let context = v8::Local::new(scope, &self.context);
+        let scope = &mut v8::ContextScope::new(scope, context);
+        let undefined = v8::undefined(scope).into();
+        let inspected = v8::Boolean::new(scope, inspected).into();
+        v8::Local::new(scope, &self.entry.inspected).call(scope, undefined, &[inspected]);
+    }
+
     /// Whether time alone may change something about it.
     pub fn is_active(&self) -> bool {
         !matches!(self.phase, Phase::Ready) || self.unloading || self.state.streams.borrow().len() > 0
@@ -449,6 +502,9 @@ impl Drop for Instance {
     fn drop(&mut self) {
         // V8 insists that an isolate is current when it is disposed of; dropping the field exits it.
         self.enter();
+        if let Some(inspector) = self.inspector.take() {
+            inspector.detach(&mut self.isolate);
+        }
         self.state.modules.take();
         self.state.handles.take();
         self.state.callbacks.take();
@@ -496,6 +552,7 @@ impl Entry {
             job_done: take("jobDone"),
             socket_message: take("socketMessage"),
             socket_closed: take("socketClosed"),
+            inspected: take("inspected"),
         }
     }
 }

@@ -12,6 +12,7 @@
 //! - [`ops`]: what JavaScript may ask of the host. [`stream`]: the state behind a stream.
 //! - [`html`]: rewriting HTML as it streams by.
 //! - [`jobs`]: threads for work that takes long. [`handles`]: objects of the host that JavaScript holds.
+//! - [`inspector`]: V8's debugger and profiler, over a socket of its own.
 //! - [`limits`]: CPU account, heap limit, array buffer allocator. [`snapshot`]: the startup snapshot.
 //!
 //! Nothing in here touches the file system or the network after [`start`] has sealed the process: what a worker
@@ -24,6 +25,7 @@ mod carrier;
 mod connection;
 mod handles;
 mod html;
+mod inspector;
 mod instance;
 mod jobs;
 mod limits;

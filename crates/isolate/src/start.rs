@@ -16,6 +16,7 @@ use std::time::Duration;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use rustix::time::Timespec;
+use selvedge_wire::door::Door;
 use selvedge_wire::message;
 use selvedge_wire::page::{MappedPage, THREADS_MAX};
 
@@ -25,6 +26,8 @@ use crate::thread::{self, Setup, Watched};
 
 /// V8's own threads for compiling and collecting garbage in the background.
 const V8_THREADS: u32 = 2;
+/// Room for threads beside those that run isolates: V8's own, those for jobs, samplers of CPU profiles.
+const OTHER_THREADS: u64 = 31;
 /// How often the watchdog looks while anything runs.
 const WATCH: Duration = Duration::from_millis(5);
 /// How often it looks while nothing does.
@@ -94,7 +97,8 @@ fn host(snapshot: &str, threads: &str, strict: bool) -> Result<(), String> {
         Box::leak(Box::new(MappedPage::map(page).map_err(|error| format!("map status page: {error}"))?));
     let snapshot = Snapshot::new(map_file(snapshot)?)?;
 
-    let mut in_force = match selvedge_confine::enter(&selvedge_confine::Plan::default()) {
+    let plan = selvedge_confine::Plan { threads: threads as u64 + OTHER_THREADS, ..Default::default() };
+    let mut in_force = match selvedge_confine::enter(&plan) {
         Ok(in_force) => in_force,
         Err(error) if strict => return Err(format!("confine: {error}")),
         Err(_) => selvedge_confine::InForce::default(),
@@ -103,7 +107,7 @@ fn host(snapshot: &str, threads: &str, strict: bool) -> Result<(), String> {
     selvedge_webcrypto::prepare();
     let pool = Pool::start().map_err(|error| format!("start threads for jobs: {error}"))?;
     let mut watched = Vec::new();
-    let mut doors = Vec::new();
+    let mut ways = Vec::new();
     let mut gates = Vec::new();
     for index in 0..threads {
         let (sender, connections) = channel();
@@ -130,10 +134,11 @@ fn host(snapshot: &str, threads: &str, strict: bool) -> Result<(), String> {
         let builder = std::thread::Builder::new().name(format!("isolate-{index}")).stack_size(4 << 20);
         builder.spawn(run).map_err(|error| format!("start thread: {error}"))?;
         watched.push(shared);
-        doors.push(Door { sender, signal });
+        ways.push(Way { sender, signal });
         gates.push(open_gate);
     }
-    let sealed = selvedge_confine::seal(false).map_err(|error| format!("seal: {error}"));
+    // V8's CPU profiler samples from a thread that it starts; how many there may be is bounded by then.
+    let sealed = selvedge_confine::seal(true).map_err(|error| format!("seal: {error}"));
     match sealed {
         Ok(measure) => in_force.add(measure),
         Err(error) if strict => return Err(error),
@@ -149,7 +154,7 @@ fn host(snapshot: &str, threads: &str, strict: bool) -> Result<(), String> {
     let mut hello = Vec::new();
     message::put_hello(&mut hello, &confinement);
     rustix::io::write(&control, &hello).map_err(|error| format!("say hello: {error}"))?;
-    control_loop(&control, &doors, &watched, page)
+    control_loop(&control, &ways, &watched, page)
 }
 
 /// Maps a file for reading; hosts share its pages.
@@ -166,16 +171,16 @@ fn map_file(path: &str) -> Result<&'static [u8], String> {
     Ok(unsafe { std::slice::from_raw_parts(address.cast(), length) })
 }
 
-/// The way to hand a connection to a thread.
-struct Door {
-    sender: Sender<OwnedFd>,
+/// The way to hand a socket to a thread.
+struct Way {
+    sender: Sender<(Door, OwnedFd)>,
     signal: OwnedFd,
 }
 
 /// Takes connections from the engine, and between times stops turns that use more than they may.
 fn control_loop(
     control: &OwnedFd,
-    doors: &[Door],
+    ways: &[Way],
     watched: &[Arc<Watched>],
     page: &MappedPage,
 ) -> Result<(), String> {
@@ -188,7 +193,7 @@ fn control_loop(
         match poll(&mut fds, Some(&timeout)) {
             Ok(0) | Err(rustix::io::Errno::INTR) => {}
             Ok(_) => {
-                if !take_connection(control, doors) {
+                if !take_connection(control, ways) {
                     return Ok(());
                 }
             }
@@ -202,9 +207,9 @@ fn control_loop(
     }
 }
 
-/// One message of the engine: the index of a thread, and a socket for it. False when the engine is gone.
-fn take_connection(control: &OwnedFd, doors: &[Door]) -> bool {
-    let mut bytes = [0; 4];
+/// One message of the engine: a socket, and what it is for. False when the engine is gone.
+fn take_connection(control: &OwnedFd, ways: &[Way]) -> bool {
+    let mut bytes = [0; 10];
     let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = recvmsg(
@@ -214,17 +219,18 @@ fn take_connection(control: &OwnedFd, doors: &[Door]) -> bool {
         RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT,
     );
     match received {
-        Ok(message) if message.bytes == 4 => {}
+        Ok(message) if message.bytes == bytes.len() => {}
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => return true,
         _ => return false,
     }
-    let door = doors.get(u32::from_le_bytes(bytes) as usize);
+    let Some(door) = Door::decode(&bytes) else { return false };
+    let way = ways.get(door.thread());
     for part in ancillary.drain() {
-        if let (RecvAncillaryMessage::ScmRights(fds), Some(door)) = (part, door) {
+        if let (RecvAncillaryMessage::ScmRights(fds), Some(way)) = (part, way) {
             for fd in fds {
-                let _ = door.sender.send(fd);
+                let _ = way.sender.send((door, fd));
             }
-            let _ = rustix::io::write(&door.signal, &1u64.to_ne_bytes());
+            let _ = rustix::io::write(&way.signal, &1u64.to_ne_bytes());
         }
     }
     true

@@ -18,10 +18,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustix::event::epoll;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 use selvedge_wire::IdMap;
+use selvedge_wire::door::Door;
 use selvedge_wire::message::{self, ResetCode};
 use selvedge_wire::page::ThreadSlot;
 
 use crate::connection::{Connection, Place, Read};
+use crate::inspector::Line;
 use crate::instance::{Event, Instance, Phase};
 use crate::jobs::{Back, Done, Pool};
 use crate::snapshot::Snapshot;
@@ -37,6 +39,10 @@ const TRIM_NS: u64 = 4_000_000;
 const LONG_TURN_NS: u64 = 1_000_000;
 /// The event loop's own descriptor among the connections' indices.
 const WAKE: u64 = u64::MAX;
+/// Added to an instance's number, its inspector's socket among the connections' indices.
+const INSPECTOR: u64 = 1 << 32;
+/// CPU time for what an inspector asks of V8 at once, nanoseconds; the worker does not pay for it.
+const INSPECTOR_NS: u64 = 10_000_000_000;
 /// Smallest heap of timers that is searched for cancelled ones.
 const TIMERS_COMPACT: usize = 4096;
 /// Answers of jobs that are delivered before anything else is looked at.
@@ -61,7 +67,7 @@ pub struct Setup {
     pub platform: v8::SharedRef<v8::Platform>,
     pub slot: &'static ThreadSlot,
     pub watched: Arc<Watched>,
-    pub connections: Receiver<OwnedFd>,
+    pub connections: Receiver<(Door, OwnedFd)>,
     /// Readable when a connection was sent.
     pub wake: OwnedFd,
     pub confinement: Arc<str>,
@@ -73,7 +79,7 @@ pub struct Setup {
 
 struct Thread {
     setup: Setup,
-    epoll: OwnedFd,
+    epoll: Rc<OwnedFd>,
     connections: Vec<Option<Connection>>,
     instances: IdMap<Instance>,
     /// The instance whose isolate is current.
@@ -98,8 +104,8 @@ struct Thread {
 
 /// Runs the loop until the process ends.
 pub fn run(setup: Setup) -> rustix::io::Result<()> {
-    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-    epoll::add(&epoll, &setup.wake, epoll::EventData::new_u64(WAKE), epoll::EventFlags::IN)?;
+    let epoll = Rc::new(epoll::create(epoll::CreateFlags::CLOEXEC)?);
+    epoll::add(&*epoll, &setup.wake, epoll::EventData::new_u64(WAKE), epoll::EventFlags::IN)?;
     let mut clock = 0;
     // SAFETY: asks for the clock of the calling thread.
     if unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &mut clock) } == 0 {
@@ -142,7 +148,7 @@ impl Thread {
     fn round(&mut self, events: &mut Vec<epoll::Event>) -> rustix::io::Result<()> {
         events.clear();
         let timeout = self.timeout();
-        match epoll::wait(&self.epoll, rustix::buffer::spare_capacity(events), timeout.as_ref()) {
+        match epoll::wait(&*self.epoll, rustix::buffer::spare_capacity(events), timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error),
         }
@@ -152,6 +158,10 @@ impl Thread {
         for event in events.iter() {
             match event.data.u64() {
                 WAKE => self.accept(),
+                token @ INSPECTOR.. => {
+                    let serve = Instance::serve_inspector;
+                    self.guarded((token - INSPECTOR) as u32, Some(INSPECTOR_NS), serve);
+                }
                 index => self.serve(index as usize, event.flags),
             }
         }
@@ -186,14 +196,22 @@ impl Thread {
         let mut counter = [0; 8];
         let _ = rustix::io::read(&self.setup.wake, &mut counter);
         self.jobs_done();
-        while let Ok(fd) = self.setup.connections.try_recv() {
+        while let Ok((door, fd)) = self.setup.connections.try_recv() {
+            if let Door::Inspector { instance, pauses, .. } = door {
+                let slot = self.setup.slot;
+                // Without a line, the other end sees that there is nobody.
+                if let Ok(line) = Line::new(fd, self.epoll.clone(), INSPECTOR + u64::from(instance)) {
+                    self.guarded(instance, Some(INSPECTOR_NS), |it| it.inspect(line, slot, pauses));
+                }
+                continue;
+            }
             let free = self.connections.iter().position(Option::is_none);
             let index = free.unwrap_or_else(|| {
                 self.connections.push(None);
                 self.connections.len() - 1
             });
             let data = epoll::EventData::new_u64(index as u64);
-            if epoll::add(&self.epoll, &fd, data, epoll::EventFlags::IN).is_ok() {
+            if epoll::add(&*self.epoll, &fd, data, epoll::EventFlags::IN).is_ok() {
                 let connection = Connection::new(fd, index);
                 message::put_hello(&mut connection.outbox.frames(), &self.setup.confinement);
                 self.connections[index] = Some(connection);
@@ -259,11 +277,12 @@ impl Thread {
 
     /// One event, delivered to one worker.
     fn turn(&mut self, id: u32, event: &Event<'_>) {
-        self.guarded(id, |instance| instance.deliver(event));
+        self.guarded(id, None, |instance| instance.deliver(event));
     }
 
-    /// Runs JavaScript of one worker under the watchdog's eye, and sees to what it left.
-    fn guarded(&mut self, id: u32, run: impl FnOnce(&mut Instance)) {
+    /// Runs JavaScript of one worker under the watchdog's eye, and sees to what it left. The worker pays with what its
+    /// CPU account holds, unless so many nanoseconds are `free`.
+    fn guarded(&mut self, id: u32, free: Option<u64>, run: impl FnOnce(&mut Instance)) {
         self.enter(id);
         let Some(instance) = self.instances.get_mut(&id) else { return };
         let slot = self.setup.slot;
@@ -271,7 +290,8 @@ impl Thread {
         let state = instance.state();
         state.now_ns.set(began);
         state.now_ms.set(self.unix_ms);
-        self.setup.watched.budget_ns.store(state.cpu.budget_ns(), Ordering::Relaxed);
+        let budget = free.unwrap_or_else(|| state.cpu.budget_ns());
+        self.setup.watched.budget_ns.store(budget, Ordering::Relaxed);
         slot.turn_began_ns.store(began, Ordering::Relaxed);
         // What was asked of an earlier turn in its last moment does not concern this one.
         slot.stop_asked_ns.store(0, Ordering::Relaxed);
@@ -283,6 +303,7 @@ impl Thread {
         slot.instance.store(0, Ordering::Release);
         let stopped = slot.stop_asked_ns.swap(0, Ordering::AcqRel) != 0;
         let used = if used < LONG_TURN_NS { used } else { used.min(self.cpu_since_mark()) };
+        let used = if free.is_some() { 0 } else { used };
         let Some(instance) = self.instances.get(&id) else { return };
         let state = instance.state();
         state.cpu.charge(used);
@@ -434,7 +455,7 @@ impl Thread {
             if let Phase::Evaluating { .. } = instance.phase {
                 let now = self.round_ns;
                 let stop_asked = &self.setup.slot.stop_asked_ns;
-                self.guarded(id, |instance| instance.settle(now, stop_asked));
+                self.guarded(id, None, |instance| instance.settle(now, stop_asked));
                 continue;
             }
             let now = self.round_ns;
@@ -511,7 +532,7 @@ impl Thread {
         for id in std::mem::take(&mut self.touched) {
             // Some of it is the worker's own code: what it wants done once an object was collected.
             let stop_asked = &self.setup.slot.stop_asked_ns;
-            self.guarded(id, |instance| instance.pump(&platform, stop_asked));
+            self.guarded(id, None, |instance| instance.pump(&platform, stop_asked));
             if let Some(instance) = self.instances.get_mut(&id)
                 && !std::mem::replace(&mut instance.resting, true)
             {
@@ -536,7 +557,7 @@ impl Thread {
             let mut flags = epoll::EventFlags::IN;
             flags.set(epoll::EventFlags::OUT, connection.blocked);
             let data = epoll::EventData::new_u64(index as u64);
-            let _ = epoll::modify(&self.epoll, connection.fd(), data, flags);
+            let _ = epoll::modify(&*self.epoll, connection.fd(), data, flags);
         }
     }
 
@@ -544,7 +565,7 @@ impl Thread {
     fn close(&mut self, index: usize) {
         let Some(mut connection) = self.connections[index].take() else { return };
         connection.close();
-        let _ = epoll::delete(&self.epoll, connection.fd());
+        let _ = epoll::delete(&*self.epoll, connection.fd());
         for (_, place) in std::mem::take(&mut connection.streams) {
             if place.key == 0 {
                 self.leave();

@@ -6,7 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::{
-    delete, deploy, dev, doctor, init, list, logs, rollback, routes, secret, status, tail, up, versions,
+    delete, deploy, dev, doctor, init, list, logs, profile, rollback, routes, secret, status, tail, up,
+    versions,
 };
 use crate::failure::Outcome;
 use crate::places;
@@ -89,6 +90,8 @@ pub(crate) enum Command {
     Tail(tail::TailArgs),
     /// Show a worker's recent logs
     Logs(logs::LogsArgs),
+    /// Sample where a live worker spends its CPU time
+    Profile(profile::ProfileArgs),
     /// Remove a worker with its versions, routes and secrets
     Delete(delete::DeleteArgs),
     /// Set, list and remove a worker's secrets

@@ -16,6 +16,8 @@
 //! **WebSockets.** A stream whose call is answered with status 101 carries whole messages from then on; see
 //! [`socket`].
 //!
+//! **Inspectors.** A socket for the Chrome DevTools protocol is none of these connections; see [`door`].
+//!
 //! **Flow control.** Each direction of a stream starts with [`INITIAL_CREDIT`] bytes of `DATA`; the receiver
 //! grants more with `CREDIT` as its consumer takes bytes. The number of streams is bounded by the engine, so
 //! memory on both sides is bounded by streams × credit.
@@ -23,6 +25,7 @@
 //! **System calls.** Encoders append to a byte vector, decoders read from a slice that holds whatever had
 //! arrived; both sides flush once per turn of their loop, so that under load many frames share a call.
 
+pub mod door;
 pub mod flow;
 pub mod frame;
 pub mod id_map;

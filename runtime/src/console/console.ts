@@ -7,6 +7,7 @@ import {
   NativeMap,
   ObjectCreate,
   ObjectDefineProperty,
+  ReflectApply,
   StringPrototypeRepeat,
   StringPrototypeSlice,
 } from "../internal/primordials.ts";
@@ -123,11 +124,33 @@ const methods = {
   clear() {},
 };
 
+/** V8's own console, which shows values to an inspector. */
+const native = (globalThis as unknown as { console: Record<string, (...args: unknown[]) => void> }).console;
+let inspected = false;
+
+/** See `Entry.inspected`. */
+export function setInspected(value: boolean): void {
+  inspected = value;
+}
+
+/** The method, which an inspector hears, too. */
+function audible(name: keyof typeof methods): (...args: unknown[]) => void {
+  const method = methods[name] as (...args: unknown[]) => void;
+  const show = native[name]!;
+  const holder = {
+    [name](...args: unknown[]) {
+      if (inspected) ReflectApply(show, native, args);
+      ReflectApply(method, undefined, args);
+    },
+  };
+  return holder[name]!;
+}
+
 /** A namespace object as WebIDL wants it. */
 export function createConsole(): object {
   const console = ObjectCreate({}) as object;
   for (const name in methods) {
-    const value = methods[name as keyof typeof methods];
+    const value = audible(name as keyof typeof methods);
     ObjectDefineProperty(console, name, { value, writable: true, enumerable: true, configurable: true });
   }
   ObjectDefineProperty(console, Symbol.toStringTag, { value: "console", configurable: true });

@@ -5,14 +5,15 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use selvedge_control::sandbox::Validation;
+use selvedge_control::sandbox::{Profiling, Validation};
 use selvedge_control::{Control, Sandbox, Settings, router};
-use selvedge_engine::{EngineStatus, ValidateError, Validated};
+use selvedge_engine::{EngineStatus, InspectError, ValidateError, Validated};
 use selvedge_model::{AccountId, Artifact, Diagnostic, ScriptName, Snapshot, Worker};
 use selvedge_store::{Artifacts, Store};
 use selvedge_telemetry::LogHub;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
@@ -71,6 +72,18 @@ impl Sandbox for Handle {
 
     fn apply(&self, snapshot: &Arc<Snapshot>) {
         self.0.applied.lock().unwrap().push(snapshot.generation);
+    }
+
+    /// One function, at the second line of the main module.
+    fn profile(&self, worker: Arc<Worker>, duration: Duration) -> Profiling<'_> {
+        Box::pin(async move {
+            if worker.script.as_str() == "busy" {
+                return Err(InspectError::Busy);
+            }
+            let frame =
+                json!({ "functionName": "f", "url": "file:///main.js", "lineNumber": 1, "columnNumber": 0 });
+            Ok(json!({ "nodes": [{ "id": 1, "callFrame": frame }], "seconds": duration.as_secs() }))
+        })
     }
 
     fn status(&self) -> EngineStatus {

@@ -143,3 +143,14 @@ fn tails_are_bounded_and_end_at_shutdown() {
         while tail.more() {}
     }
 }
+
+#[test]
+fn profiles_are_in_terms_of_the_source() {
+    let server = Server::start();
+    let version = with_map(&server);
+    let answer = server.call("POST", &format!("{A}/scripts/a/profile"), json!({ "seconds": 2 }));
+    let answer = answer.json();
+    assert_eq!((answer["version"].as_str(), &answer["profile"]["seconds"]), (Some(&*version), &json!(2)));
+    let frame = &answer["profile"]["nodes"][0]["callFrame"];
+    assert_eq!((frame["url"].as_str(), frame["lineNumber"].as_u64()), (Some("src/a.ts"), Some(1)));
+}

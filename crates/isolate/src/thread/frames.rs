@@ -181,7 +181,7 @@ impl Thread {
                     connection.streams.remove(&frame.stream);
                 }
                 let stop_asked = &self.setup.slot.stop_asked_ns;
-                self.guarded(place.instance, |instance| instance.load(monotonic_ns(), stop_asked));
+                self.guarded(place.instance, None, |instance| instance.load(monotonic_ns(), stop_asked));
             }
             return Ok(());
         }

@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod logs;
+pub(crate) mod profile;
 pub(crate) mod rollback;
 pub(crate) mod routes;
 pub(crate) mod secret;
@@ -38,6 +39,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
         Command::Rollback(args) => rollback::run(&args, shared, terminal),
         Command::Tail(args) => tail::run(&args, shared, terminal),
         Command::Logs(args) => logs::run(&args, shared, terminal),
+        Command::Profile(args) => profile::run(&args, shared, terminal),
         Command::Delete(args) => delete::run(&args, shared, terminal),
         Command::Secret(args) => secret::run(&args, shared, terminal),
         Command::Routes(args) => routes::run(&args, shared, terminal),
