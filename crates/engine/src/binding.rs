@@ -12,6 +12,7 @@ use selvedge_wire::message::{Bound, ResetCode};
 use crate::connection::Connection;
 use crate::service::{self, Named, Question};
 use crate::shared::Shared;
+use crate::stream::Stream;
 use crate::{assets, cache};
 
 /// Before the name of an export where a worker calls itself.
@@ -70,8 +71,13 @@ fn resolve(
 }
 
 /// Takes a call of a binding off the wire and serves it in the background.
-pub fn begin(connection: &Rc<Connection>, shared: &Arc<Shared>, id: u32, bound: &Bound<'_>, fin: bool) {
-    let stream = connection.accept(id, bound.request.instance, fin);
+pub fn begin(
+    connection: &Rc<Connection>,
+    shared: &Arc<Shared>,
+    stream: Rc<Stream>,
+    bound: &Bound<'_>,
+    fin: bool,
+) {
     let worker = shared.worker_of(bound.request.instance, &connection.host);
     let target = match &worker {
         Some(worker) => resolve(worker, bound, |script| {
@@ -143,8 +149,8 @@ mod tests {
     fn only_own_service_bindings_lead_anywhere() {
         let me = worker("me");
         let asked = |binding: &str, props: &str| {
-            let request = Subrequest { instance: 1, method: b"GET", url: b"", headers: b"" };
-            let bound = Bound { binding, props, depth: 0, request };
+            let request = Subrequest { instance: 1, parent: 1, method: b"GET", url: b"", headers: b"" };
+            let bound = Bound { binding, props, request };
             resolve(&me, &bound, |script| (script.as_str() == "other").then(|| worker("other")))
         };
         let leads = |script: &str, entrypoint: &str, props: &str| {

@@ -4,6 +4,7 @@
 //! hands out whatever frames have arrived. Everything here belongs to one thread.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
@@ -19,6 +20,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::UnixStream;
 
 use crate::LocalEngine;
+use crate::chain::Chain;
 use crate::host::Host;
 use crate::local::WeakEngine;
 use crate::shared::Shared;
@@ -29,6 +31,8 @@ const READ_BUFFER: usize = 64 << 10;
 
 /// Most streams of a host on one connection; further ones are refused.
 const HOST_CALLS_MAX: usize = 16_384;
+/// Requests that were broken off whose work may still call.
+const CANCELLED_MAX: usize = 1024;
 /// What may wait to be written before nothing more is read, bytes: a host that asks and does not listen is not answered
 /// without end. A host that is in order always reads, so that this comes to an end.
 const OUT_MAX: usize = 16 << 20;
@@ -46,6 +50,8 @@ pub struct Connection {
     engine: WeakEngine,
     out: RefCell<Vec<u8>>,
     streams: RefCell<IdMap<Rc<Stream>>>,
+    /// Requests that were broken off from our side, with their instance: what `waitUntil` holds may go on. Oldest first.
+    cancelled: RefCell<VecDeque<(u32, u32, Chain)>>,
     next_stream: Cell<u32>,
     /// Streams that the host opened and that are not over.
     host_calls: Cell<usize>,
@@ -73,6 +79,7 @@ impl Connection {
             engine,
             out: RefCell::default(),
             streams: RefCell::default(),
+            cancelled: RefCell::default(),
             next_stream: Cell::new(1),
             host_calls: Cell::new(0),
             task: RefCell::default(),
@@ -94,12 +101,13 @@ impl Connection {
         self: &Rc<Self>,
         instance: u32,
         request_id: &str,
+        chain: Option<Chain>,
         sent_all: bool,
         encode: impl FnOnce(&mut Vec<u8>, u32),
     ) -> Rc<Stream> {
         let id = self.next_stream.get();
         self.next_stream.set(id.wrapping_add(2));
-        let stream = Rc::new(Stream::new(self, id, instance, request_id));
+        let stream = Rc::new(Stream::new(self, id, instance, request_id, chain));
         if sent_all {
             stream.close_half();
         }
@@ -158,21 +166,10 @@ impl Connection {
                 let text = "Too many subrequests are under way in this process.";
                 self.send(|out| message::put_reset(out, frame.stream, ResetCode::Refused, text));
             }
-            Kind::Open => match Call::decode(frame.payload)? {
-                Call::Subrequest(request) if frame.stream.is_multiple_of(2) => {
-                    crate::egress::begin(self, &self.shared, frame.stream, &request, frame.fin());
-                }
-                Call::WebSocket(request) if frame.stream.is_multiple_of(2) => {
-                    crate::websocket::outgoing::begin(self, &self.shared, frame.stream, &request);
-                }
-                Call::Bound(bound) if frame.stream.is_multiple_of(2) => {
-                    crate::binding::begin(self, &self.shared, frame.stream, &bound, frame.fin());
-                }
-                Call::Connect(request) if frame.stream.is_multiple_of(2) => {
-                    crate::egress::begin_socket(self, &self.shared, frame.stream, &request);
-                }
-                _ => return Err(WireError::Payload("call of a host")),
-            },
+            Kind::Open if !frame.stream.is_multiple_of(2) => {
+                return Err(WireError::Payload("OPEN of a host"));
+            }
+            Kind::Open => self.called(frame, &Call::decode(frame.payload)?)?,
             Kind::Log => self.log(frame)?,
             Kind::Gone => self.shared.instance_gone(message::decode_number(frame.payload)?, &self.host),
             Kind::Ping => frame::put(&mut self.out.borrow_mut(), Kind::Pong, 0, 0, frame.payload),
@@ -181,6 +178,49 @@ impl Connection {
             Kind::Unload => return Err(WireError::Payload("UNLOAD of a host")),
         }
         Ok(())
+    }
+
+    /// A host's worker asks for something.
+    fn called(self: &Rc<Self>, frame: &Frame<'_>, call: &Call<'_>) -> Result<(), WireError> {
+        let (parent, instance) = match call {
+            Call::Subrequest(request) | Call::WebSocket(request) => (request.parent, request.instance),
+            Call::Bound(bound) => (bound.request.parent, bound.request.instance),
+            Call::Connect(request) => (request.parent, request.instance),
+            _ => return Err(WireError::Payload("call of a host")),
+        };
+        let allowed = self.chain_of(parent, instance).ok_or("The request that this call belongs to is over.");
+        let stream = match allowed.and_then(|chain| chain.spend().map(|()| chain)) {
+            Ok(chain) => self.accept(frame.stream, instance, frame.fin(), chain),
+            Err(text) => {
+                self.send(|out| message::put_reset(out, frame.stream, ResetCode::Refused, text));
+                return Ok(());
+            }
+        };
+        match call {
+            Call::Subrequest(request) => {
+                crate::egress::begin(self, &self.shared, stream, request, frame.fin());
+            }
+            Call::WebSocket(request) => {
+                crate::websocket::outgoing::begin(self, &self.shared, stream, request);
+            }
+            Call::Bound(bound) => crate::binding::begin(self, &self.shared, stream, bound, frame.fin()),
+            Call::Connect(request) => crate::egress::begin_socket(self, &self.shared, stream, request),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What a request of this instance belongs to, as long as something of it may go on.
+    fn chain_of(&self, id: u32, instance: u32) -> Option<Chain> {
+        let streams = self.streams.borrow();
+        let open = streams.get(&id).filter(|stream| !id.is_multiple_of(2) && stream.instance == instance);
+        if let Some(stream) = open {
+            return stream.chain.clone();
+        }
+        let cancelled = self.cancelled.borrow();
+        let (.., chain) =
+            cancelled.iter().rev().find(|(other, owner, _)| (*other, *owner) == (id, instance))?;
+        Some(chain.clone())
     }
 
     /// Applies a frame to its stream, and what its flags say.
@@ -339,17 +379,25 @@ impl Connection {
     }
 
     /// The engine's end of a stream that the host opened.
-    pub fn accept(self: &Rc<Self>, id: u32, instance: u32, fin: bool) -> Rc<Stream> {
-        let stream = Rc::new(Stream::new(self, id, instance, ""));
+    fn accept(self: &Rc<Self>, id: u32, instance: u32, fin: bool, chain: Chain) -> Rc<Stream> {
+        let stream = Rc::new(Stream::new(self, id, instance, "", Some(chain)));
         stream.flags_arrived(fin, false);
         self.streams.borrow_mut().insert(id, stream.clone());
         self.host_calls.set(self.host_calls.get() + 1);
         stream
     }
 
-    /// Takes a stream out; false when it is over already.
+    /// Takes a stream out that is broken off from our side; false when it is over already.
     pub fn remove(&self, id: u32) -> bool {
-        self.streams.borrow_mut().remove(&id).is_some()
+        let Some(stream) = self.streams.borrow_mut().remove(&id) else { return false };
+        if let Some(chain) = stream.chain.clone().filter(|_| !id.is_multiple_of(2)) {
+            let mut cancelled = self.cancelled.borrow_mut();
+            if cancelled.len() == CANCELLED_MAX {
+                cancelled.pop_front();
+            }
+            cancelled.push_back((id, stream.instance, chain));
+        }
+        true
     }
 
     /// Sends the head of an answer to the host.

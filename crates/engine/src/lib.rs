@@ -8,6 +8,7 @@
 mod assets;
 mod binding;
 mod cache;
+mod chain;
 pub mod config;
 mod connection;
 mod egress;

@@ -119,7 +119,7 @@ async fn attempt(
         want_code_cache: cache.is_empty(),
         name: &name,
     };
-    let stream = connection.call(instance.id, "", false, |out, id| Call::Load(load).put(out, 0, id));
+    let stream = connection.call(instance.id, "", None, false, |out, id| Call::Load(load).put(out, 0, id));
     stream.allow_bulk();
     let answer = async {
         stream.send_all(env.as_bytes(), false).await;

@@ -19,6 +19,7 @@ use selvedge_wire::FIN;
 use selvedge_wire::message::{self, Call, Fetch, ResetCode, Scheduled};
 
 use crate::assets::{self, Asked, FileBody};
+use crate::chain::Chain;
 use crate::connection::Connection;
 use crate::host::{Group, Host, Offence};
 use crate::pool::{Claim, Found, Instance, Place};
@@ -180,7 +181,8 @@ impl LocalEngine {
         let (route, claim) = self.route(worker).await?;
         let instance = route.instance.id;
         let wall_ms = worker.limits.wall_ms;
-        let stream = route.connection.call(instance, "", true, |out, id| {
+        let chain = Some(Chain::new(worker.limits.subrequests));
+        let stream = route.connection.call(instance, "", chain, true, |out, id| {
             Call::Scheduled(Scheduled { instance, wall_ms, time_ms, cron }).put(out, FIN, id);
         });
         let call =
@@ -372,9 +374,9 @@ impl LocalEngine {
             headers,
         };
         let flags = if end { FIN } else { 0 };
-        route
-            .connection
-            .call(instance, &context.request_id, end, |out, id| Call::Fetch(fetch).put(out, flags, id))
+        let chain = Some(Chain::new(worker.limits.subrequests));
+        let put = |out: &mut Vec<u8>, id| Call::Fetch(fetch).put(out, flags, id);
+        route.connection.call(instance, &context.request_id, chain, end, put)
     }
 }
 

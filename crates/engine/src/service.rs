@@ -12,13 +12,11 @@ use selvedge_model::{ScriptName, Worker};
 use selvedge_wire::FIN;
 use selvedge_wire::message::{self, Bound, Call, Fetch, Head, Invoke, ResetCode};
 
+use crate::chain::Chain;
 use crate::connection::Connection;
 use crate::local::{Exchange, GRACE, Route};
 use crate::stream::{Broken, Stream};
 use crate::{EngineError, LocalEngine};
-
-/// Most workers that may call one another in a row.
-pub const DEPTH_MAX: u8 = 16;
 
 /// The code and the words for a caller.
 type Failed = (ResetCode, String);
@@ -30,7 +28,6 @@ pub struct Question {
     pub url: Vec<u8>,
     /// A header block.
     pub headers: Vec<u8>,
-    depth: u8,
     /// Without a body.
     whole: bool,
 }
@@ -43,7 +40,6 @@ impl Question {
             method: request.method.to_vec(),
             url: request.url.to_vec(),
             headers: request.headers.to_vec(),
-            depth: bound.depth,
             whole,
         }
     }
@@ -67,12 +63,10 @@ pub async fn serve(
     named: Named,
     question: Question,
 ) -> Result<(), Failed> {
-    if question.depth >= DEPTH_MAX {
-        return Err((
-            ResetCode::Refused,
-            format!("More than {DEPTH_MAX} workers called one another in a row; is there a loop?"),
-        ));
-    }
+    let chain = match &caller.chain {
+        Some(chain) => chain.deeper().map_err(|text| (ResetCode::Refused, text))?,
+        None => return Ok(()),
+    };
     let worker = named.worker.clone();
     let script = &named.worker.script;
     // A caller that leaves before there is a place leaves the queue, too.
@@ -80,7 +74,7 @@ pub async fn serve(
         route = engine.route(&worker) => route.map_err(|error| failed(script, &error))?,
         _ = poll_fn(|cx| caller.poll_broken(cx)) => return Ok(()),
     };
-    let stream = open(&route, &named, &question, worker.limits.wall_ms);
+    let stream = open(&route, &named, &question, worker.limits.wall_ms, chain);
     let patience = Duration::from_millis(u64::from(worker.limits.wall_ms)) + GRACE;
     // Dropped at the latest when this function returns: then the callee is told, if it is not done.
     let call = Exchange { stream, claim: Some(claim), shared: engine.shared().clone(), worker };
@@ -108,12 +102,12 @@ pub async fn serve(
     }
 }
 
-fn open(route: &Route, named: &Named, question: &Question, wall_ms: u32) -> Rc<Stream> {
+fn open(route: &Route, named: &Named, question: &Question, wall_ms: u32, chain: Chain) -> Rc<Stream> {
     let instance = route.instance.id;
     let invoke = Invoke {
         entrypoint: &named.entrypoint,
         props: &named.props,
-        depth: question.depth + 1,
+        subrequests: chain.left(),
         fetch: Fetch {
             instance,
             wall_ms,
@@ -125,7 +119,8 @@ fn open(route: &Route, named: &Named, question: &Question, wall_ms: u32) -> Rc<S
         },
     };
     let flags = if question.whole { FIN } else { 0 };
-    route.connection.call(instance, "", question.whole, |out, id| Call::Invoke(invoke).put(out, flags, id))
+    let put = |out: &mut Vec<u8>, id| Call::Invoke(invoke).put(out, flags, id);
+    route.connection.call(instance, "", Some(chain), question.whole, put)
 }
 
 /// What ended a call.

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use selvedge_wire::message::{self, Head, ResetCode};
 use selvedge_wire::{FIN, Kind, Overrun, RecvWindow, SendWindow, frame};
 
+use crate::chain::Chain;
 use crate::connection::{Connection, remember};
 use crate::host::Offence;
 
@@ -46,6 +47,8 @@ pub struct Stream {
     state: RefCell<StreamState>,
     /// For logs.
     pub request_id: Box<str>,
+    /// What it belongs to; none for a load.
+    pub chain: Option<Chain>,
 }
 
 #[derive(Debug, Default)]
@@ -74,13 +77,20 @@ struct StreamState {
 
 impl Stream {
     /// A stream of `connection`.
-    pub fn new(connection: &Rc<Connection>, id: u32, instance: u32, request_id: &str) -> Self {
+    pub fn new(
+        connection: &Rc<Connection>,
+        id: u32,
+        instance: u32,
+        request_id: &str,
+        chain: Option<Chain>,
+    ) -> Self {
         Self {
             id,
             instance,
             connection: Rc::downgrade(connection),
             state: RefCell::default(),
             request_id: request_id.into(),
+            chain,
         }
     }
 
@@ -322,7 +332,7 @@ mod tests {
 
     fn stream() -> Stream {
         let state = RefCell::default();
-        Stream { id: 1, instance: 1, connection: Weak::new(), state, request_id: "".into() }
+        Stream { id: 1, instance: 1, connection: Weak::new(), state, request_id: "".into(), chain: None }
     }
 
     /// Credit counts bytes, so that chunks of one byte must not cost much more than one.

@@ -32,8 +32,6 @@ pub struct Stream {
     /// What the deadline was set to, from the stream's beginning, nanoseconds.
     pub wall_ns: u64,
     pub subrequests: u32,
-    /// How many workers called one another on the way to it.
-    pub depth: u8,
     /// CPU time used on its behalf, nanoseconds.
     pub cpu_ns: u64,
     /// When a WebSocket's CPU time was charged last.
@@ -87,7 +85,6 @@ impl Stream {
             deadline_ns: u64::MAX,
             wall_ns: 0,
             subrequests: 0,
-            depth: 0,
             cpu_ns: 0,
             charged_ns: 0,
             may_switch: false,

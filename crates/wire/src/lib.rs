@@ -40,7 +40,7 @@ pub use id_map::IdMap;
 pub use shrink::Shrink;
 
 /// The protocol's version, said in `HELLO`; both sides must have the same.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// `DATA` bytes that may be sent on a new stream before the first `CREDIT`.
 pub const INITIAL_CREDIT: u32 = 256 << 10;
 /// Bytes in a frame's header.

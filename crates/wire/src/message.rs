@@ -150,8 +150,8 @@ pub struct Invoke<'a> {
     pub entrypoint: &'a str,
     /// JSON for `ctx.props`; empty for none.
     pub props: &'a str,
-    /// How many workers called one another on the way here.
-    pub depth: u8,
+    /// Subrequests that are left for the request that set it off; the worker's own limit may be less.
+    pub subrequests: u32,
     /// The request.
     pub fetch: Fetch<'a>,
 }
@@ -174,6 +174,8 @@ pub struct Scheduled<'a> {
 pub struct Subrequest<'a> {
     /// Who asks.
     pub instance: u32,
+    /// The engine's stream on whose behalf.
+    pub parent: u32,
     /// Such as `GET`.
     pub method: &'a [u8],
     /// Absolute.
@@ -189,8 +191,6 @@ pub struct Bound<'a> {
     pub binding: &'a str,
     /// JSON for `ctx.props` of the worker itself; empty where a binding is named.
     pub props: &'a str,
-    /// As in [`Invoke`], of the request on whose behalf this one is made.
-    pub depth: u8,
     /// The request; with an empty method, a session of remote calls.
     pub request: Subrequest<'a>,
 }
@@ -222,6 +222,7 @@ impl<'a> Fetch<'a> {
 impl<'a> Subrequest<'a> {
     fn put(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.instance.to_le_bytes());
+        out.extend_from_slice(&self.parent.to_le_bytes());
         put_text(out, self.method);
         put_text(out, self.url);
         out.extend_from_slice(self.headers);
@@ -230,6 +231,7 @@ impl<'a> Subrequest<'a> {
     fn take(mut reader: Reader<'a>) -> Result<Self, WireError> {
         Ok(Self {
             instance: reader.u32()?,
+            parent: reader.u32()?,
             method: reader.text()?,
             url: reader.text()?,
             headers: reader.rest,
@@ -242,6 +244,8 @@ impl<'a> Subrequest<'a> {
 pub struct Connect<'a> {
     /// Who asks.
     pub instance: u32,
+    /// The engine's stream on whose behalf.
+    pub parent: u32,
     /// TLS from the start.
     pub secure: bool,
     /// Port.
@@ -287,7 +291,7 @@ impl Call<'_> {
             }
             Call::Invoke(invoke) => {
                 out.push(4);
-                out.push(invoke.depth);
+                out.extend_from_slice(&invoke.subrequests.to_le_bytes());
                 put_text(out, invoke.entrypoint.as_bytes());
                 put_text(out, invoke.props.as_bytes());
                 invoke.fetch.put(out);
@@ -298,7 +302,6 @@ impl Call<'_> {
             }
             Call::Bound(bound) => {
                 out.push(0x83);
-                out.push(bound.depth);
                 put_text(out, bound.binding.as_bytes());
                 put_text(out, bound.props.as_bytes());
                 bound.request.put(out);
@@ -306,6 +309,7 @@ impl Call<'_> {
             Call::Connect(connect) => {
                 out.push(0x84);
                 out.extend_from_slice(&connect.instance.to_le_bytes());
+                out.extend_from_slice(&connect.parent.to_le_bytes());
                 out.push(u8::from(connect.secure));
                 out.extend_from_slice(&connect.port.to_le_bytes());
                 out.extend_from_slice(&connect.upgrade.to_le_bytes());
@@ -339,19 +343,19 @@ impl Call<'_> {
                 cron: reader.utf8_rest()?,
             })),
             4 => {
-                let depth = reader.u8()?;
+                let subrequests = reader.u32()?;
                 let (entrypoint, props) = (reader.utf8_text()?, reader.utf8_text()?);
-                Ok(Call::Invoke(Invoke { entrypoint, props, depth, fetch: Fetch::take(reader)? }))
+                Ok(Call::Invoke(Invoke { entrypoint, props, subrequests, fetch: Fetch::take(reader)? }))
             }
             0x81 => Subrequest::take(reader).map(Call::Subrequest),
             0x82 => Subrequest::take(reader).map(Call::WebSocket),
             0x83 => {
-                let depth = reader.u8()?;
                 let (binding, props) = (reader.utf8_text()?, reader.utf8_text()?);
-                Ok(Call::Bound(Bound { binding, props, depth, request: Subrequest::take(reader)? }))
+                Ok(Call::Bound(Bound { binding, props, request: Subrequest::take(reader)? }))
             }
             0x84 => Ok(Call::Connect(Connect {
                 instance: reader.u32()?,
+                parent: reader.u32()?,
                 secure: reader.u8()? != 0,
                 port: reader.u16()?,
                 upgrade: reader.u32()?,
@@ -551,16 +555,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn calls_survive(instance: u32, wall_ms: u32, time_ms: u64, a in any::<Vec<u8>>(), b in any::<Vec<u8>>(), s in ".*", want: bool, level: u8) {
+        fn calls_survive(instance: u32, wall_ms: u32, time_ms: u64, a in any::<Vec<u8>>(), b in any::<Vec<u8>>(), s in ".*", want: bool) {
             let calls = [
                 Call::Load(Load { instance, memory_mb: wall_ms, cpu_ms: 1, cpu_burst_ms: 2, subrequests: 3, env_len: 5, artifact_len: 4, compatibility: 3, want_code_cache: want, name: &s }),
                 Call::Fetch(Fetch { instance, wall_ms, socket: want, http2: !want, method: &a, url: &b, headers: &a }),
                 Call::Scheduled(Scheduled { instance, wall_ms, time_ms, cron: &s }),
-                Call::Invoke(Invoke { entrypoint: &s, props: &s, depth: level, fetch: Fetch { instance, wall_ms, socket: want, http2: !want, method: &a, url: &b, headers: &a } }),
-                Call::Subrequest(Subrequest { instance, method: &b, url: &a, headers: &b }),
-                Call::WebSocket(Subrequest { instance, method: &b, url: &a, headers: &b }),
-                Call::Bound(Bound { binding: &s, props: &s, depth: level, request: Subrequest { instance, method: &b, url: &a, headers: &b } }),
-                Call::Connect(Connect { instance, secure: want, port: wall_ms as u16, upgrade: wall_ms, host: &s }),
+                Call::Invoke(Invoke { entrypoint: &s, props: &s, subrequests: wall_ms, fetch: Fetch { instance, wall_ms, socket: want, http2: !want, method: &a, url: &b, headers: &a } }),
+                Call::Subrequest(Subrequest { instance, parent: wall_ms, method: &b, url: &a, headers: &b }),
+                Call::WebSocket(Subrequest { instance, parent: wall_ms, method: &b, url: &a, headers: &b }),
+                Call::Bound(Bound { binding: &s, props: &s, request: Subrequest { instance, parent: wall_ms, method: &b, url: &a, headers: &b } }),
+                Call::Connect(Connect { instance, parent: wall_ms, secure: want, port: wall_ms as u16, upgrade: wall_ms, host: &s }),
             ];
             for call in calls {
                 let mut out = Vec::new();

@@ -59,10 +59,22 @@ fn conversation(text: &str, bytes: &[u8], number: u32) -> Vec<u8> {
     };
     Call::Fetch(fetch).put(&mut out, frame::FIN, 3);
     Call::Scheduled(Scheduled { instance: number, wall_ms: 9, time_ms: 1, cron: text }).put(&mut out, 0, 5);
-    Call::Subrequest(Subrequest { instance: number, method: bytes, url: bytes, headers: bytes })
-        .put(&mut out, 0, 2);
-    Call::WebSocket(Subrequest { instance: number, method: bytes, url: bytes, headers: bytes })
-        .put(&mut out, 0, 4);
+    Call::Subrequest(Subrequest {
+        instance: number,
+        parent: number,
+        method: bytes,
+        url: bytes,
+        headers: bytes,
+    })
+    .put(&mut out, 0, 2);
+    Call::WebSocket(Subrequest {
+        instance: number,
+        parent: number,
+        method: bytes,
+        url: bytes,
+        headers: bytes,
+    })
+    .put(&mut out, 0, 4);
     Head { status: 200, headers: bytes }.put(&mut out, 0, 3);
     frame::put(&mut out, Kind::Data, frame::FIN | frame::DONE, 3, bytes);
     put_credit(&mut out, 3, number);

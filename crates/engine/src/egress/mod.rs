@@ -27,6 +27,7 @@ pub use tcp::{Takeover, begin as begin_socket};
 
 use crate::connection::Connection;
 use crate::shared::Shared;
+use crate::stream::Stream;
 pub(crate) use body::Outgoing;
 pub(crate) use failed::{Failed, refused, unreachable};
 pub(crate) use http::relay;
@@ -37,11 +38,10 @@ pub(crate) use upgrade::upgrade;
 pub fn begin(
     connection: &Rc<Connection>,
     shared: &Arc<Shared>,
-    id: u32,
+    stream: Rc<Stream>,
     request: &Subrequest<'_>,
     fin: bool,
 ) {
-    let stream = connection.accept(id, request.instance, fin);
     let worker = shared.worker_of(request.instance, &connection.host);
     let parsed = match worker {
         Some(worker) => request::parse(request, fin, &stream).map(|request| (worker, request)),

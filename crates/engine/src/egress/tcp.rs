@@ -35,8 +35,8 @@ type Plain = (TcpStream, OwnedSemaphorePermit);
 pub type Takeover = oneshot::Sender<oneshot::Sender<Plain>>;
 
 /// Takes a connection's beginning off the wire and serves it in the background.
-pub fn begin(connection: &Rc<Connection>, shared: &Arc<Shared>, id: u32, request: &Connect<'_>) {
-    let stream = connection.accept(id, request.instance, false);
+pub fn begin(connection: &Rc<Connection>, shared: &Arc<Shared>, stream: Rc<Stream>, request: &Connect<'_>) {
+    let id = stream.id;
     let worker = shared.worker_of(request.instance, &connection.host);
     let host = request.host.trim_matches(['[', ']']).to_ascii_lowercase();
     let (port, tls) = (request.port, request.secure);

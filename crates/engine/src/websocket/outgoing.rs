@@ -18,8 +18,12 @@ use crate::shared::Shared;
 use crate::stream::Stream;
 
 /// Takes a call for a WebSocket off the wire and serves it in the background.
-pub fn begin(connection: &Rc<Connection>, shared: &Arc<Shared>, id: u32, request: &Subrequest<'_>) {
-    let stream = connection.accept(id, request.instance, false);
+pub fn begin(
+    connection: &Rc<Connection>,
+    shared: &Arc<Shared>,
+    stream: Rc<Stream>,
+    request: &Subrequest<'_>,
+) {
     let (connection, shared) = (connection.clone(), shared.clone());
     let worker = shared.worker_of(request.instance, &connection.host);
     let parsed = match worker {

@@ -381,6 +381,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Relay<'_, S> {
             }
             Ok(Some(Received::Message(kind, payload))) if !self.told => {
                 self.kept.set(payload.len());
+                if let Some(chain) = &self.stream.chain {
+                    chain.refill();
+                }
                 self.inbound = Some(Inbound::message(kind, payload));
             }
             Ok(Some(Received::Message(..))) => {}

@@ -37,11 +37,11 @@ pub fn call(
             }
             Some(stream) => {
                 stream.subrequests -= 1;
-                Ok((stream.outbox.clone(), stream.depth))
+                Ok((stream.outbox.clone(), stream.wire_id))
             }
         }
     };
-    let (outbox, depth) = match opened {
+    let (outbox, parent) = match opened {
         Ok(opened) => opened,
         Err(text) => return throw_error(scope, text),
     };
@@ -71,9 +71,9 @@ pub fn call(
     let call = Call::Bound(Bound {
         binding: &binding,
         props: &props,
-        depth,
         request: Subrequest {
             instance: state.instance,
+            parent,
             method: &parts[0],
             url: &parts[1],
             headers: &parts[2],

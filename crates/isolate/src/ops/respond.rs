@@ -162,15 +162,15 @@ pub fn fail(
     state.sweep(key);
 }
 
-/// Counts a subrequest of the current request: the request's key, and the way to the engine.
-pub fn allowance(state: &State) -> Result<(u32, Rc<Outbox>), &'static str> {
+/// Counts a subrequest of the current request: the request's key, the way to the engine, and the request's number there.
+pub fn allowance(state: &State) -> Result<(u32, Rc<Outbox>, u32), &'static str> {
     let request = state.current.get();
     match state.streams.borrow_mut().get(request) {
         None => Err("The outside can be reached only while a request or schedule is handled."),
         Some(stream) if stream.subrequests == 0 => Err("This request has reached its limit of subrequests."),
         Some(stream) => {
             stream.subrequests -= 1;
-            Ok((request, stream.outbox.clone()))
+            Ok((request, stream.outbox.clone(), stream.wire_id))
         }
     }
 }
@@ -206,7 +206,7 @@ pub(super) fn open_call(
     socket: bool,
 ) -> Option<u32> {
     let state = State::of(scope);
-    let (request, outbox) = match allowance(state) {
+    let (request, outbox, parent) = match allowance(state) {
         Ok(allowance) => allowance,
         Err(text) => {
             throw_error(scope, text);
@@ -238,8 +238,8 @@ pub(super) fn open_call(
     if let Some(stream) = state.streams.borrow_mut().get(key) {
         stream.may_switch = socket;
     }
-    let request =
-        Subrequest { instance: state.instance, method: &parts[0], url: &parts[1], headers: &parts[2] };
+    let (instance, [method, url, headers]) = (state.instance, &parts);
+    let request = Subrequest { instance, parent, method, url, headers };
     let call = if socket { Call::WebSocket(request) } else { Call::Subrequest(request) };
     call.put(&mut outbox.frames(), if has_body { 0 } else { FIN }, wire_id);
     Some(key)

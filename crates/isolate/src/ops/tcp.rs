@@ -38,7 +38,7 @@ pub fn connect(
             }
         }
     };
-    let (request, outbox) = match allowance(state) {
+    let (request, outbox, parent) = match allowance(state) {
         Ok(allowance) => allowance,
         Err(text) => return throw_error(scope, text),
     };
@@ -46,7 +46,8 @@ pub fn connect(
         return throw_error(scope, "Too many streams are open.");
     };
     let secure = arguments.get(2).is_true();
-    let call = Call::Connect(Connect { instance: state.instance, secure, port, upgrade, host: &host });
+    let instance = state.instance;
+    let call = Call::Connect(Connect { instance, parent, secure, port, upgrade, host: &host });
     call.put(&mut outbox.frames(), 0, wire_id);
     if earlier != 0 {
         let mut streams = state.streams.borrow_mut();

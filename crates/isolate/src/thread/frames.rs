@@ -126,7 +126,7 @@ impl Thread {
                     return Ok(());
                 };
                 if let Some(stream) = instance.state().streams.borrow_mut().get(key) {
-                    stream.depth = invoke.depth;
+                    stream.subrequests = stream.subrequests.min(invoke.subrequests);
                 }
                 self.turn(id, &Event::Invoke { key, invoke: &invoke, has_body: !frame.fin() });
                 self.keep(index, frame.stream, Place { instance: id, key });

@@ -141,6 +141,10 @@ impl Connection {
                 return Ok(());
             }
             Call::Fetch(fetch) => (fetch.instance, String::from_utf8_lossy(fetch.url).into_owned()),
+            Call::Invoke(_) => {
+                self.answer(frame.stream, b"called");
+                return Ok(());
+            }
             _ => return Ok(()),
         };
         let known = self.shared.instances.lock().unwrap().get(&instance).cloned().unwrap_or_default();
@@ -191,10 +195,10 @@ impl Connection {
             }
             "twice" => {
                 for _ in 0..2 {
-                    self.bound(2, instance, "!default");
+                    self.bound(2, instance, stream, "!default");
                 }
             }
-            "odd" => self.bound(1, instance, "!default"),
+            "odd" => self.bound(1, instance, stream, "!default"),
             // Nothing that has ended, or never was, or is the engine's business.
             "ids" => {
                 for id in [0, 2, stream ^ 2, stream + 2, u32::MAX, u32::MAX - 1] {
@@ -232,9 +236,27 @@ impl Connection {
             "pings" => return self.flood(stream, |out, _| frame::put(out, Kind::Ping, 0, 0, &[0; 1000])),
             "calls" => {
                 return self.flood(stream, |out, id| {
-                    let request = Subrequest { instance: 0, method: b"GET", url: b"http://x/", headers: b"" };
-                    Call::Bound(Bound { binding: "X", props: "", depth: 0, request }).put(out, FIN, id);
+                    let request = Subrequest {
+                        instance: 0,
+                        parent: 0,
+                        method: b"GET",
+                        url: b"http://x/",
+                        headers: b"",
+                    };
+                    Call::Bound(Bound { binding: "X", props: "", request }).put(out, FIN, id);
                 });
+            }
+            // More than the request may, in the name of a request that is there, was not, or is another one's.
+            "spend" => return self.spend(instance, stream, "!default", 200),
+            "invoke" => return self.spend(instance, stream, "#", 40),
+            "orphans" => {
+                for parent in [0, 2, stream + 2, stream ^ 1, u32::MAX] {
+                    self.next += 2;
+                    self.bound(self.next, instance, parent, "!default");
+                }
+                let (answered, refused) = self.count(5)?;
+                self.answer(stream, format!("{answered} {refused}").as_bytes());
+                return Ok(());
             }
             // Blames somebody else for a turn without end.
             "blame" => {
@@ -258,9 +280,36 @@ impl Connection {
         Ok(())
     }
 
-    fn bound(&mut self, id: u32, instance: u32, binding: &str) {
-        let request = Subrequest { instance, method: b"GET", url: b"http://x/", headers: b"" };
-        Call::Bound(Bound { binding, props: "", depth: 0, request }).put(&mut self.out, FIN, id);
+    fn bound(&mut self, id: u32, instance: u32, parent: u32, binding: &str) {
+        let request = Subrequest { instance, parent, method: b"GET", url: b"http://x/", headers: b"" };
+        Call::Bound(Bound { binding, props: "", request }).put(&mut self.out, FIN, id);
+    }
+
+    /// Calls a binding so many times and answers how many calls were answered and refused.
+    fn spend(&mut self, instance: u32, stream: u32, binding: &str, times: u32) -> io::Result<()> {
+        for _ in 0..times {
+            self.next += 2;
+            self.bound(self.next, instance, stream, binding);
+        }
+        let (answered, refused) = self.count(times)?;
+        self.answer(stream, format!("{answered} {refused}").as_bytes());
+        Ok(())
+    }
+
+    /// Waits for what comes of so many calls, and answers calls of its own workers meanwhile.
+    fn count(&mut self, calls: u32) -> io::Result<(u32, u32)> {
+        let (mut answered, mut refused) = (0, 0);
+        while answered + refused < calls {
+            self.flush()?;
+            let frame = self.read()?;
+            match frame.kind {
+                Kind::Head => answered += 1,
+                Kind::Reset => refused += 1,
+                Kind::Open => self.open(&frame)?,
+                _ => {}
+            }
+        }
+        Ok((answered, refused))
     }
 
     fn ask_as_strangers(&mut self, stream: u32) -> io::Result<()> {
@@ -272,13 +321,15 @@ impl Connection {
                 self.next
             };
             let (a, b, c, d, e) = (id(), id(), id(), id(), id());
-            let request = Subrequest { instance, method: b"GET", url: b"http://example.com/", headers: b"" };
+            let (parent, url) = (stream, b"http://example.com/");
+            let request = Subrequest { instance, parent, method: b"GET", url, headers: b"" };
             Call::Subrequest(request).put(&mut self.out, FIN, a);
             Call::WebSocket(request).put(&mut self.out, 0, b);
-            let connect = Connect { instance, secure: false, port: 80, upgrade: 0, host: "example.com" };
+            let connect =
+                Connect { instance, parent, secure: false, port: 80, upgrade: 0, host: "example.com" };
             Call::Connect(connect).put(&mut self.out, 0, c);
             for (id, binding) in [(d, "!default"), (e, "#")] {
-                self.bound(id, instance, binding);
+                self.bound(id, instance, stream, binding);
             }
         }
         self.flush()?;

@@ -20,6 +20,7 @@ const TESTS: &[(&str, fn())] = &[
     ("what_concerns_nobody_is_ignored", what_concerns_nobody_is_ignored),
     ("any_status_is_survived", any_status_is_survived),
     ("nothing_is_believed_about_strangers", nothing_is_believed_about_strangers),
+    ("a_requests_budget_is_the_engines", a_requests_budget_is_the_engines),
     ("nobody_else_is_blamed", nobody_else_is_blamed),
     ("floods_are_held_back", floods_are_held_back),
     ("a_host_that_keeps_ending_holds_up_nobody", a_host_that_keeps_ending_holds_up_nobody),
@@ -158,6 +159,16 @@ fn nothing_is_believed_about_strangers() {
     let answer = scene.selvedge.get("attacker", "/strangers");
     assert_eq!((answer.status, answer.body.as_str()), (200, "all refused"));
     assert_eq!([scene.pid("default"), scene.pid("other")], hosts);
+}
+
+/// The engine counts what a request sets off, whatever the host says.
+fn a_requests_budget_is_the_engines() {
+    let scene = Scene::new();
+    for (attack, told) in [("spend", "50 150"), ("invoke", "32 8"), ("orphans", "0 5")] {
+        let answer = scene.selvedge.get("attacker", &format!("/{attack}"));
+        assert_eq!((answer.status, answer.body.as_str()), (200, told), "{attack}");
+    }
+    scene.unnoticed();
 }
 
 fn nobody_else_is_blamed() {
