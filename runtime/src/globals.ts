@@ -38,6 +38,7 @@ import { ExecutionContext, ScheduledController } from "./worker/context.ts";
 import { init, startEnvironment } from "./worker/init.ts";
 import { socketClosed, socketMessage, socketWritable } from "./worker/sockets.ts";
 import { rejectionHandled, unhandledRejection } from "./worker/rejections.ts";
+import { warmUp } from "./worker/warm-up.ts";
 import type { Entry } from "./ops.d.ts";
 
 /** `Promise.resolve` would look at what user code makes of `constructor`. */
@@ -139,10 +140,7 @@ export function deliverEntry(): void {
       startEnvironment(env);
       installNode(switches ?? 0, env ?? "[]");
     },
-    init: (namespace, env, workerName) => {
-      installTemporal();
-      return init(namespace, env, workerName);
-    },
+    init,
     builtin,
     fetch: dispatchFetch,
     invoke,
@@ -161,6 +159,7 @@ export function deliverEntry(): void {
     socketMessage,
     socketClosed,
     inspected: setInspected,
+    warmUp,
     unhandledRejection,
     rejectionHandled,
   };

@@ -80,6 +80,7 @@ export const {
   socketFlow,
   socketBuffered,
   part,
+  temporal,
   asyncContext,
   setAsyncContext,
   currentRequest,

@@ -378,6 +378,9 @@ export interface Ops {
   /** Runs a part (see `internal/parts.ts`) with the core's modules; returns what it exports. */
   part(name: string, core: object): object;
 
+  /** V8's `Temporal` for this context, whose functions read the true clock; undefined where V8 has none. */
+  temporal(): object | undefined;
+
   /** What `setAsyncContext` was given: now, or when the promise reaction or microtask that runs was made. */
   asyncContext(): unknown;
   /** Has continuations that are made from now on find the value. Each event begins with undefined. */
@@ -391,10 +394,11 @@ export interface Ops {
 
 /** What the host calls. Each is a plain function; none throws except `init`. */
 export interface Entry {
+  /** Serves a request of nobody while the snapshot is made. */
+  warmUp(): void;
   /**
-   * Finishes what a snapshot cannot hold, because V8 adds it to every context anew (`Temporal`, whose clock is
-   * replaced by `now`). To be called once per context, before the worker's modules are evaluated; `init` makes up
-   * for it, but then the modules' top level has seen the true clock.
+   * Finishes what a snapshot cannot hold, because V8 adds it to every context anew (`Temporal`, which the host takes away
+   * first). To be called once per context, before the worker's modules are evaluated.
    *
    * `switches` has bit 1 for Node's globals and modules, bit 2 for `AsyncLocalStorage`; `env` is as in `init`.
    */

@@ -1,7 +1,6 @@
 //! One loaded worker: its isolate, its context out of the snapshot, and the entry points into its JavaScript.
 
-use std::cell::{Cell, RefCell};
-use std::ffi::c_void;
+use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,32 +13,12 @@ use crate::connection::Outbox;
 use crate::handles;
 use crate::inspector::{Inspector, Line};
 use crate::jobs::{Answer, Jobs};
-use crate::limits::{Buffers, CpuAccount, fatal_out_of_memory, near_heap_limit};
 use crate::modules::{self, Failure};
+use crate::shell::{Entry, Shell};
 use crate::snapshot::Snapshot;
 use crate::socket::Message;
-use crate::state::{Callbacks, State};
+use crate::state::State;
 use crate::stream::{Role, Stream};
-
-/// The functions of the runtime's JavaScript that the host calls.
-struct Entry {
-    start: v8::Global<v8::Function>,
-    fetch: v8::Global<v8::Function>,
-    invoke: v8::Global<v8::Function>,
-    scheduled: v8::Global<v8::Function>,
-    init: v8::Global<v8::Function>,
-    timer: v8::Global<v8::Function>,
-    readable: v8::Global<v8::Function>,
-    writable: v8::Global<v8::Function>,
-    piped: v8::Global<v8::Function>,
-    aborted: v8::Global<v8::Function>,
-    response: v8::Global<v8::Function>,
-    failed: v8::Global<v8::Function>,
-    job_done: v8::Global<v8::Function>,
-    socket_message: v8::Global<v8::Function>,
-    socket_closed: v8::Global<v8::Function>,
-    inspected: v8::Global<v8::Function>,
-}
 
 /// Where an instance stands.
 pub enum Phase {
@@ -83,8 +62,9 @@ pub enum Event<'a> {
 }
 
 impl Instance {
-    /// Makes the isolate and its context; the isolate is left un-entered.
+    /// Moves a worker into an isolate, which must not be entered.
     pub fn new(
+        shell: Shell,
         snapshot: &Snapshot,
         load: &Load<'_>,
         wire_id: u32,
@@ -92,57 +72,12 @@ impl Instance {
         jobs: Jobs,
         now_ns: u64,
     ) -> Self {
-        let limit = (load.memory_mb.clamp(16, 8192) as usize) << 20;
-        let buffers = Buffers::new(limit);
-        let params =
-            snapshot.params().heap_limits(0, limit).array_buffer_allocator(buffers.allocator().make_shared());
-        let mut isolate = v8::Isolate::new(params);
-        let state = Box::new(State {
-            instance: load.instance,
-            name: load.name.into(),
-            snapshot: *snapshot,
-            streams: RefCell::default(),
-            current: Cell::new(0),
-            now_ms: Cell::new(0.0),
-            now_ns: Cell::new(now_ns),
-            started_timers: RefCell::default(),
-            timers: RefCell::default(),
-            next_timer: Cell::new(1),
-            opened: RefCell::default(),
-            flowing: RefCell::default(),
-            ended: RefCell::default(),
-            home,
-            subrequests: load.subrequests,
-            subrequests_open: Cell::new(0),
-            backlog: Rc::default(),
-            out_of_memory: Cell::new(false),
-            handle: isolate.thread_safe_handle(),
-            cpu: CpuAccount::new(load.cpu_ms, load.cpu_burst_ms),
-            buffers,
-            modules: RefCell::default(),
-            compatibility: load.compatibility,
-            rewriters: RefCell::default(),
-            handles: RefCell::default(),
-            jobs,
-            callbacks: RefCell::default(),
-        });
-        let pointer = &raw const *state as *mut c_void;
-        isolate.set_data(0, pointer);
-        isolate.set_microtasks_policy(v8::MicrotasksPolicy::Explicit);
-        isolate.add_near_heap_limit_callback(near_heap_limit, pointer);
-        isolate.set_oom_error_handler(fatal_out_of_memory);
-        isolate.set_promise_reject_callback(promise_rejected);
-        isolate.set_host_import_module_dynamically_callback(modules::import_dynamically);
-        isolate.set_allow_wasm_code_generation_callback(wasm_from_bytes);
-        let (context, entry) = {
-            v8::scope!(let scope, &mut isolate);
-            let context = v8::Context::new(scope, Default::default());
-            let scope = &mut v8::ContextScope::new(scope, context);
-            // `eval` and `new Function` stay off: code is what was deployed.
-            context.set_allow_generation_from_strings(false);
-            let entry = Entry::take(scope, context, &state);
-            (v8::Global::new(scope, context), entry)
-        };
+        let mut parts = shell.open();
+        let handle = parts.isolate.thread_safe_handle();
+        let state = State::new(load, *snapshot, home, jobs, parts.buffers, handle);
+        state.now_ns.set(now_ns);
+        state.attach(&mut parts.isolate);
+        *state.callbacks.borrow_mut() = Some(parts.callbacks);
         let phase = Phase::Receiving {
             wire_id,
             received: Vec::new(),
@@ -150,13 +85,11 @@ impl Instance {
             artifact_len: load.artifact_len as usize,
             want_code_cache: load.want_code_cache,
         };
-        // SAFETY: creation entered it; nothing else was entered in between.
-        unsafe { isolate.exit() };
         Self {
-            isolate,
+            isolate: parts.isolate,
             state,
-            context,
-            entry,
+            context: parts.context,
+            entry: parts.entry,
             inspector: None,
             phase,
             created_ns: now_ns,
@@ -511,52 +444,6 @@ impl Drop for Instance {
     }
 }
 
-impl Entry {
-    /// Takes the entry points out of the global, where the snapshot left them.
-    fn take(scope: &mut v8::PinScope<'_, '_>, context: v8::Local<'_, v8::Context>, state: &State) -> Self {
-        let global = context.global(scope);
-        let name = v8::String::new(scope, "__selvedge").expect("short string");
-        let entry = global.get(scope, name.into()).and_then(|value| value.to_object(scope));
-        let entry = entry.expect("the snapshot holds the entry points");
-        global.delete(scope, name.into());
-        // With shared memory a worker could build itself the clock that stands still for it.
-        for name in ["SharedArrayBuffer", "Atomics"] {
-            let name = v8::String::new(scope, name).expect("short string");
-            global.delete(scope, name.into());
-        }
-        let take = |name: &str| {
-            let key = v8::String::new(scope, name).expect("short string");
-            let value = entry.get(scope, key.into()).expect("plain object");
-            let function = v8::Local::<v8::Function>::try_from(value)
-                .unwrap_or_else(|_| panic!("the runtime lacks the entry point {name}"));
-            v8::Global::new(scope, function)
-        };
-        *state.callbacks.borrow_mut() = Some(Callbacks {
-            unhandled: take("unhandledRejection"),
-            handled: take("rejectionHandled"),
-            builtin: take("builtin"),
-        });
-        Self {
-            start: take("start"),
-            fetch: take("fetch"),
-            invoke: take("invoke"),
-            scheduled: take("scheduled"),
-            init: take("init"),
-            timer: take("timer"),
-            readable: take("readable"),
-            writable: take("writable"),
-            piped: take("piped"),
-            aborted: take("aborted"),
-            response: take("response"),
-            failed: take("failed"),
-            job_done: take("jobDone"),
-            socket_message: take("socketMessage"),
-            socket_closed: take("socketClosed"),
-            inspected: take("inspected"),
-        }
-    }
-}
-
 /// A message as JavaScript sees it: a string or a `Uint8Array`. `None` when there is no memory for it, and the socket
 /// is broken off.
 fn message_value<'s>(
@@ -592,32 +479,4 @@ fn utf8<'s>(scope: &v8::PinScope<'s, '_>, text: &str) -> v8::Local<'s, v8::Value
         Some(string) => string.into(),
         None => v8::String::empty(scope).into(),
     }
-}
-
-extern "C" fn promise_rejected(message: v8::PromiseRejectMessage<'_>) {
-    v8::callback_scope!(unsafe scope, &message);
-    let state = State::of(scope);
-    let (function, reason) = {
-        let rejections = state.callbacks.borrow();
-        let Some(rejections) = rejections.as_ref() else { return };
-        match message.get_event() {
-            v8::PromiseRejectEvent::PromiseRejectWithNoHandler => {
-                (v8::Local::new(scope, &rejections.unhandled), message.get_value())
-            }
-            v8::PromiseRejectEvent::PromiseHandlerAddedAfterReject => {
-                (v8::Local::new(scope, &rejections.handled), None)
-            }
-            _ => return,
-        }
-    };
-    let undefined: v8::Local<'_, v8::Value> = v8::undefined(scope).into();
-    let promise = message.get_promise().into();
-    function.call(scope, undefined, &[reason.unwrap_or(undefined), promise]);
-}
-
-extern "C" fn wasm_from_bytes(
-    _context: v8::Local<'_, v8::Context>,
-    _source: v8::Local<'_, v8::String>,
-) -> bool {
-    false
 }

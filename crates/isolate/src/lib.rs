@@ -6,7 +6,7 @@
 //! - [`thread`]: one event loop per isolate thread. Reads whatever frames have arrived, dispatches all of them,
 //!   writes once.
 //! - [`connection`]: one edge thread's socket: read buffer, write buffer, stream numbers.
-//! - [`instance`]: one loaded worker: its isolate, its context out of the snapshot, its entry points.
+//! - [`shell`]: an isolate with its context out of the snapshot, made ahead. [`instance`]: one loaded worker in it.
 //! - [`state`]: what JavaScript's calls into the host work on.
 //! - [`modules`]: compiling, linking and evaluating a worker's modules.
 //! - [`ops`]: what JavaScript may ask of the host. [`stream`]: the state behind a stream.
@@ -32,6 +32,7 @@ mod limits;
 mod modules;
 mod ops;
 mod relay;
+mod shell;
 mod snapshot;
 mod socket;
 mod start;

@@ -68,6 +68,7 @@ fn table() -> Vec<(&'static str, Callback)> {
         ("socketFlow", socket::flow.map_fn_to()),
         ("socketBuffered", socket::buffered.map_fn_to()),
         ("part", part::part.map_fn_to()),
+        ("temporal", clock::temporal.map_fn_to()),
         ("currentRequest", clock::current_request.map_fn_to()),
         ("setCurrentRequest", clock::set_current_request.map_fn_to()),
         ("asyncContext", clock::async_context.map_fn_to()),

@@ -4,9 +4,17 @@
 //! The file: the heap as V8 wrote it, the pack (see `runtime/build.mjs`), and the heap's length as `u64`.
 
 use std::borrow::Cow;
-use std::sync::OnceLock;
+use std::rc::Rc;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock};
 
+use rustix::event::{EventfdFlags, eventfd};
+use selvedge_wire::message::Load;
+
+use crate::jobs::{Back, Jobs};
+use crate::limits::Buffers;
 use crate::ops;
+use crate::state::State;
 
 /// Name under which the core's functions appear in stack traces; parts append theirs to it.
 pub const RUNTIME: &str = "selvedge:runtime";
@@ -100,17 +108,20 @@ pub fn make(pack: Vec<u8>) -> Result<Vec<u8>, String> {
     let bytes: &'static [u8] = pack.leak();
     let pack = Pack::decode(bytes)?;
     let mut isolate = v8::Isolate::snapshot_creator(Some(Cow::Owned(references(pack))), None);
+    let state = nobody(Snapshot { heap: &[], pack }, isolate.thread_safe_handle())?;
+    state.attach(&mut isolate);
     let result = {
         v8::scope!(let scope, &mut isolate);
         let context = v8::Context::new(scope, Default::default());
         let scope = &mut v8::ContextScope::new(scope, context);
         ops::install(scope, context);
-        let result = run(scope, &pack.core);
+        let result = run(scope, &pack.core).and_then(|()| warm_up(scope, context));
         scope.set_default_context(context);
         result
     };
-    // The creator must be asked for its blob even when it is of no use.
-    let blob = isolate.create_blob(v8::FunctionCodeHandling::Clear);
+    drop(state);
+    // The creator must be asked for its blob even when it is of no use. What was compiled is what ran: a request's way.
+    let blob = isolate.create_blob(v8::FunctionCodeHandling::Keep);
     result?;
     let mut file = blob.ok_or("V8 made no snapshot")?.to_vec();
     let length = file.len() as u64;
@@ -130,4 +141,44 @@ fn run(scope: &mut v8::PinScope<'_, '_>, core: &'static Text) -> Result<(), Stri
     }
     let text = scope.stack_trace().or_else(|| scope.exception());
     Err(text.map_or_else(|| "the runtime threw".into(), |text| text.to_rust_string_lossy(scope)))
+}
+
+/// What the runtime's JavaScript works on while it serves nobody.
+fn nobody(snapshot: Snapshot, handle: v8::IsolateHandle) -> Result<Box<State>, String> {
+    let load = Load {
+        instance: 0,
+        memory_mb: 0,
+        cpu_ms: 0,
+        cpu_burst_ms: 0,
+        subrequests: 0,
+        env_len: 0,
+        artifact_len: 0,
+        compatibility: 0,
+        want_code_cache: false,
+        name: "",
+    };
+    let signal = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| format!("eventfd: {error}"))?;
+    let back = Back { thread: 0, sender: channel().0, signal: Arc::new(signal) };
+    let jobs = Jobs::new(Arc::default(), back, 0);
+    Ok(State::new(&load, snapshot, Rc::default(), jobs, Buffers::new(1 << 20), handle))
+}
+
+/// Has the runtime serve a request of nobody, so that isolates find compiled what each of them would compile again.
+fn warm_up(scope: &mut v8::PinScope<'_, '_>, context: v8::Local<'_, v8::Context>) -> Result<(), String> {
+    v8::tc_scope!(let scope, scope);
+    let global = context.global(scope);
+    let call = |scope: &mut v8::PinScope<'_, '_>| {
+        let name = v8::String::new(scope, "__selvedge")?;
+        let entry = global.get(scope, name.into())?.to_object(scope)?;
+        let name = v8::String::new(scope, "warmUp")?;
+        let function = v8::Local::<v8::Function>::try_from(entry.get(scope, name.into())?).ok()?;
+        function.call(scope, entry.into(), &[])?;
+        scope.perform_microtask_checkpoint();
+        Some(())
+    };
+    if call(scope).is_some() {
+        return Ok(());
+    }
+    let text = scope.stack_trace().or_else(|| scope.exception());
+    Err(text.map_or_else(|| "no request can be served".into(), |text| text.to_rust_string_lossy(scope)))
 }

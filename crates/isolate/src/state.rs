@@ -2,15 +2,16 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::ffi::c_void;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use selvedge_wire::message::{Log, ResetCode};
+use selvedge_wire::message::{Load, Log, ResetCode};
 
 use crate::connection::Outbox;
 use crate::handles::Handles;
 use crate::jobs::Jobs;
-use crate::limits::{Buffers, CpuAccount};
+use crate::limits::{Buffers, CpuAccount, near_heap_limit};
 use crate::modules::Modules;
 use crate::ops::html::Rewriters;
 use crate::snapshot::{RUNTIME, Snapshot};
@@ -82,9 +83,56 @@ pub struct Timer {
 }
 
 impl State {
+    /// The state of a worker that has done nothing yet.
+    pub fn new(
+        load: &Load<'_>,
+        snapshot: Snapshot,
+        home: Rc<Outbox>,
+        jobs: Jobs,
+        buffers: Arc<Buffers>,
+        handle: v8::IsolateHandle,
+    ) -> Box<Self> {
+        Box::new(Self {
+            instance: load.instance,
+            name: load.name.into(),
+            snapshot,
+            streams: RefCell::default(),
+            current: Cell::new(0),
+            now_ms: Cell::new(0.0),
+            now_ns: Cell::new(0),
+            started_timers: RefCell::default(),
+            timers: RefCell::default(),
+            next_timer: Cell::new(1),
+            opened: RefCell::default(),
+            flowing: RefCell::default(),
+            ended: RefCell::default(),
+            home,
+            subrequests: load.subrequests,
+            subrequests_open: Cell::new(0),
+            backlog: Rc::default(),
+            out_of_memory: Cell::new(false),
+            handle,
+            cpu: CpuAccount::new(load.cpu_ms, load.cpu_burst_ms),
+            buffers,
+            modules: RefCell::default(),
+            compatibility: load.compatibility,
+            rewriters: RefCell::default(),
+            handles: RefCell::default(),
+            jobs,
+            callbacks: RefCell::default(),
+        })
+    }
+
+    /// Makes this what callbacks of the isolate work on. It has to outlive the isolate.
+    pub fn attach(&self, isolate: &mut v8::Isolate) {
+        let pointer = (&raw const *self).cast_mut().cast::<c_void>();
+        isolate.set_data(0, pointer);
+        isolate.add_near_heap_limit_callback(near_heap_limit, pointer);
+    }
+
     /// The state behind the isolate that a callback runs in.
     pub fn of<'a>(isolate: &v8::Isolate) -> &'a State {
-        // SAFETY: `Instance::new` put the pointer there, and the state outlives the isolate and so every callback.
+        // SAFETY: `attach` put the pointer there, and the state outlives the isolate and so every callback.
         unsafe { &*(isolate.get_data(0) as *const State) }
     }
 

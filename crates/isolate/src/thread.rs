@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::event::epoll;
 use rustix::time::{ClockId, Timespec, clock_gettime};
+use selvedge_model::Limits;
 use selvedge_wire::IdMap;
 use selvedge_wire::door::Door;
 use selvedge_wire::message::{self, ResetCode};
@@ -26,6 +27,7 @@ use crate::connection::{Connection, Place, Read};
 use crate::inspector::Line;
 use crate::instance::{Event, Instance, Phase};
 use crate::jobs::{Back, Done, Pool};
+use crate::shell::{Shell, heap_limit};
 use crate::snapshot::Snapshot;
 use crate::stream::Role;
 
@@ -82,6 +84,10 @@ struct Thread {
     epoll: Rc<OwnedFd>,
     connections: Vec<Option<Connection>>,
     instances: IdMap<Instance>,
+    /// For the next load, made while there was nothing else to do.
+    shell: Option<Shell>,
+    /// Its memory limit, bytes: that of the worker that was loaded last.
+    shell_limit: usize,
     /// The instance whose isolate is current.
     entered: Option<u32>,
     timers: BinaryHeap<Reverse<(u64, u32, u32)>>,
@@ -116,6 +122,8 @@ pub fn run(setup: Setup) -> rustix::io::Result<()> {
         epoll,
         connections: Vec::new(),
         instances: IdMap::default(),
+        shell: None,
+        shell_limit: heap_limit(Limits::default().memory_mb),
         entered: None,
         timers: BinaryHeap::new(),
         touched: Vec::new(),
@@ -178,6 +186,9 @@ impl Thread {
         for index in 0..self.connections.len() {
             self.flush(index);
         }
+        if events.is_empty() && !self.has_shell() {
+            self.shell = Some(Shell::new(&self.setup.snapshot, self.shell_limit));
+        }
         Ok(())
     }
 
@@ -187,6 +198,8 @@ impl Thread {
         let tick = tick.then_some(self.next_tick_ns);
         let timer = self.timers.peek().map(|Reverse((due, ..))| *due);
         let now = (!self.flowing.is_empty()).then_some(0);
+        // The wait that finds nothing makes a shell.
+        let now = now.or((!self.has_shell()).then_some(0));
         let due = tick.into_iter().chain(timer).chain(now).min()?;
         let wait = due.saturating_sub(monotonic_ns());
         Some(Timespec { tv_sec: (wait / 1_000_000_000) as i64, tv_nsec: (wait % 1_000_000_000) as i64 })
@@ -411,6 +424,21 @@ impl Thread {
 
     fn handles(&self) -> std::sync::MutexGuard<'_, HashMap<u32, v8::IsolateHandle>> {
         self.setup.watched.handles.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the next load finds a shell, if it is like the one before.
+    fn has_shell(&self) -> bool {
+        self.shell.as_ref().is_some_and(|shell| shell.suits(self.shell_limit))
+    }
+
+    /// An isolate for a worker of this memory limit, bytes.
+    fn take_shell(&mut self, limit: usize) -> Shell {
+        self.leave();
+        self.shell_limit = limit;
+        match self.shell.take_if(|shell| shell.suits(limit)) {
+            Some(shell) => shell,
+            None => Shell::new(&self.setup.snapshot, limit),
+        }
     }
 
     fn enter(&mut self, id: u32) {

@@ -76,6 +76,11 @@ fn patterns_of_urls() {
 }
 
 #[test]
+fn temporal_is_on_the_workers_clock() {
+    gives(&worker(), "temporal", "[true,true,true,true,true,true,true,60,true,\"instant\"]");
+}
+
+#[test]
 fn they_do_without_what_the_worker_broke() {
     gives(&worker(), "poisoned", "[false,true,\"abc\",0,\"through\",\"https://a.example/?x=1&y=2\",1,\"x\"]");
 }

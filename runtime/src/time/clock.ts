@@ -26,35 +26,9 @@ function installDate(): void {
   expose("Date", HostDate);
 }
 
-interface Instant {
-  toZonedDateTimeISO(zone: unknown): { toPlainDateTime(): unknown; toPlainDate(): unknown; toPlainTime(): unknown };
-}
-
-let temporalInstalled = false;
-
-/** `Temporal.Now`, where V8 has it. V8 adds Temporal to a context when it leaves the snapshot, not before. */
+/** `Temporal`. The host takes V8's own away when a context leaves the snapshot, since only then V8 adds it. */
 export function installTemporal(): void {
-  const temporal = (globalThis as { Temporal?: { Now: object; Instant: { fromEpochMilliseconds(ms: number): Instant } } })
-    .Temporal;
-  if (temporal === undefined || temporalInstalled) return;
-  temporalInstalled = true;
-  const { Now } = temporal;
-  const fromEpochMilliseconds = temporal.Instant.fromEpochMilliseconds.bind(temporal.Instant);
-  const zoneId = (Now as { timeZoneId(): string }).timeZoneId.bind(Now);
-  const instant = () => fromEpochMilliseconds(ops.now());
-  const zoned = (zone: unknown) => instant().toZonedDateTimeISO(zone === undefined ? zoneId() : zone);
-  const functions: Record<string, (zone: unknown) => unknown> = {
-    instant: () => instant(),
-    zonedDateTimeISO: (zone) => zoned(zone),
-    plainDateTimeISO: (zone) => zoned(zone).toPlainDateTime(),
-    plainDateISO: (zone) => zoned(zone).toPlainDate(),
-    plainTimeISO: (zone) => zoned(zone).toPlainTime(),
-  };
-  for (const name in functions) {
-    const value = functions[name]!;
-    ObjectDefineProperty(value, "length", { value: 0, configurable: true });
-    ObjectDefineProperty(Now, name, { value, writable: true, enumerable: false, configurable: true });
-  }
+  exposeLazy("Temporal", "temporal");
 }
 
 /** Set when the worker begins, so that a snapshot does not hold the time at which it was made. */

@@ -110,6 +110,15 @@ export function init(namespace: object, env: string, _workerName: string): strin
   return found;
 }
 
+/** Undoes `init`. */
+export function forget(): void {
+  handlers.fetch = undefined;
+  handlers.scheduled = undefined;
+  environment = {};
+  isRead = false;
+  main = {};
+}
+
 function callMethod(target: Record<string, unknown>, name: string, argument: unknown): unknown {
   const method = target[name];
   if (typeof method !== "function") throw new TypeError(`The entry point has no ${name} handler.`);

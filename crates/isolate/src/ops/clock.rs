@@ -54,6 +54,27 @@ pub fn now(
     result.set_double(State::of(scope).now_ms.get());
 }
 
+/// `temporal()`: V8's `Temporal`, whose functions read the true clock; undefined when V8 has none.
+///
+/// V8 gives each context an accessor that makes it in the context that runs. The worker's context has lost its own by now
+/// ([`crate::shell`]), since making it takes much memory; another context's does the same.
+pub fn temporal(
+    scope: &mut PinScope<'_, '_>,
+    _: FunctionCallbackArguments<'_>,
+    mut result: ReturnValue<'_, Value>,
+) {
+    let current = scope.get_current_context();
+    let other = v8::Context::new(scope, v8::ContextOptions::default());
+    let token = current.get_security_token(scope);
+    other.set_security_token(token);
+    let global = other.global(scope);
+    if let Some(name) = v8::String::new(scope, "Temporal")
+        && let Some(temporal) = global.get(scope, name.into())
+    {
+        result.set(temporal);
+    }
+}
+
 /// `random(view)`: fills it from the kernel's generator.
 pub fn random(_: &mut PinScope<'_, '_>, arguments: FunctionCallbackArguments<'_>, _: ReturnValue<'_, Value>) {
     let Ok(view) = v8::Local::<v8::ArrayBufferView>::try_from(arguments.get(0)) else { return };

@@ -10,6 +10,7 @@ use crate::connection::Place;
 use crate::instance::{Event, Instance, Phase};
 use crate::jobs::Jobs;
 use crate::relay::Relay;
+use crate::shell::heap_limit;
 use crate::socket::{Message, Unfit};
 use crate::stream::Role;
 
@@ -75,10 +76,11 @@ impl Thread {
                     return Ok(());
                 }
                 connection.streams.insert(frame.stream, Place { instance: load.instance, key: 0 });
-                self.leave();
+                let now_ns = monotonic_ns();
+                let shell = self.take_shell(heap_limit(load.memory_mb));
                 let jobs = Jobs::new(self.setup.pool.clone(), self.setup.back.clone(), load.instance);
                 let instance =
-                    Instance::new(&self.setup.snapshot, &load, frame.stream, outbox, jobs, monotonic_ns());
+                    Instance::new(shell, &self.setup.snapshot, &load, frame.stream, outbox, jobs, now_ns);
                 self.handles().insert(load.instance, instance.handle());
                 self.instances.insert(load.instance, instance);
                 self.active.push(load.instance);

@@ -243,6 +243,24 @@ const cases = {
     }
     return results;
   },
+  /** `Temporal` is of the worker's own realm, and its clock stands still as `Date`'s does. */
+  temporal() {
+    const before = new Date(0).toTemporalInstant();
+    const began = Date.now();
+    const { Now, Instant, Duration } = Temporal;
+    return [
+      Object.getPrototypeOf(Now) === Object.prototype,
+      Object.getPrototypeOf(Instant.prototype) === Object.prototype,
+      Object.getPrototypeOf(Now.timeZoneId) === Function.prototype,
+      before instanceof Instant,
+      Now.instant().epochMilliseconds === began,
+      Now.zonedDateTimeISO("UTC").epochMilliseconds === began,
+      Now.plainDateISO("UTC").toString() === new Date(began).toISOString().slice(0, 10),
+      Duration.from({ hours: 1 }).total("minutes"),
+      Temporal === globalThis.Temporal,
+      Now.instant.name,
+    ];
+  },
 };
 
 export default {
