@@ -68,7 +68,7 @@ async function run(server, origin, test, name, digits = [], uploads = 0) {
   const tests = result.tests
     .filter(([title, status]) => status !== NOT_APPLICABLE && inapplicable(test.id, title) === undefined)
     .map(([title, status, message]) => [title, status === PASS, message ?? ["", "", "timed out", "not run"][status]]);
-  if (result.status === 1 || (tests.length === 0 && result.status !== 3)) tests.push(["(whole file)", false, result.message ?? "no result"]);
+  if (result.status === 1 || (result.tests.length === 0 && result.status !== 3)) tests.push(["(whole file)", false, result.message ?? "no result"]);
   return { tests };
 }
 

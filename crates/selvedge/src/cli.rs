@@ -54,6 +54,9 @@ pub(crate) struct Shared {
     /// Account whose workers are meant
     #[arg(long, global = true, value_name = "ID", env = "SELVEDGE_ACCOUNT", default_value = "default")]
     pub(crate) account: String,
+    /// Section `env.NAME` of the project's configuration
+    #[arg(long, short, global = true, value_name = "NAME")]
+    pub(crate) env: Option<String>,
 }
 
 impl Shared {
@@ -61,6 +64,11 @@ impl Shared {
     pub(crate) fn client(&self) -> Outcome<Client> {
         let token = places::token(self.token.as_deref(), &self.data_dir())?;
         Client::new(&self.api, token, &self.account)
+    }
+
+    /// The chosen environment of the project; an empty name means the top level.
+    pub(crate) fn environment(&self) -> Option<&str> {
+        self.env.as_deref().filter(|name| !name.is_empty())
     }
 
     /// The data directory, given or usual.

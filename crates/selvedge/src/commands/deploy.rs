@@ -12,7 +12,7 @@ use crate::client::{Client, Form};
 use crate::commands::text;
 use crate::failure::{Failure, Outcome};
 use crate::places;
-use crate::project::{AssetFiles, Bundle, MAIN_MODULE, Project, bundle, collect_assets};
+use crate::project::{AssetFiles, Bundle, Project, bundle, collect_assets};
 use crate::terminal::{DIM, GOOD, HINT, Terminal, bytes, say};
 
 const EXAMPLES: &str = "\
@@ -32,9 +32,6 @@ pub(crate) struct DeployArgs {
     /// Name of the worker [default: the configuration's, or the file's]
     #[arg(long)]
     name: Option<ScriptName>,
-    /// Section `env.NAME` of the configuration
-    #[arg(long, value_name = "NAME")]
-    env: Option<String>,
     /// A variable, in place of the configuration's of that name
     #[arg(long = "var", value_name = "NAME=VALUE", value_parser = pair)]
     vars: Vec<(String, String)>,
@@ -59,7 +56,7 @@ pub(crate) fn pair(text: &str) -> Result<(String, String), String> {
 
 /// Runs the command.
 pub(crate) fn run(args: &DeployArgs, shared: &Shared, terminal: Terminal) -> Outcome {
-    let project = open(args)?;
+    let project = open(args, shared.environment())?;
     let name = project.name.clone().ok_or_else(|| {
         Failure::new("no_name", "the worker has no name")
             .help("add `name` to the configuration, or give --name NAME")
@@ -100,8 +97,8 @@ pub(crate) fn run(args: &DeployArgs, shared: &Shared, terminal: Terminal) -> Out
     Ok(())
 }
 
-fn open(args: &DeployArgs) -> Outcome<Project> {
-    let mut project = Project::open(&args.path, args.env.as_deref())?;
+fn open(args: &DeployArgs, environment: Option<&str>) -> Outcome<Project> {
+    let mut project = Project::open(&args.path, environment)?;
     if let Some(name) = &args.name {
         project.name = Some(name.clone());
     }
@@ -142,7 +139,7 @@ pub(crate) fn upload(
         }
         None => None,
     };
-    let mut metadata = metadata(project, message);
+    let mut metadata = metadata(project, &bundle.main, message);
     if let Some(assets) = assets {
         metadata["assets"] = serde_json::to_value(assets)
             .map_err(|error| Failure::new("bad_assets", format!("the files cannot be listed: {error}")))?;
@@ -152,7 +149,15 @@ pub(crate) fn upload(
     for module in bundle.modules {
         form.part(&module.name, module.content_type, &module.content);
     }
-    client.upload(&client.account_path(&format!("/scripts/{name}")), form, sent)
+    client.upload(&client.account_path(&format!("/scripts/{name}")), form, sent).map_err(|failure| {
+        if failure.code != "unknown_import" || !project.build.no_bundle {
+            return failure;
+        }
+        failure.help(
+            "with `no_bundle`, modules beside the main one are uploaded when a rule matches them: \
+             \"rules\": [{\"type\": \"ESModule\", \"globs\": [\"**/*.js\"]}]",
+        )
+    })
 }
 
 /// Uploads the static files that the server does not have yet.
@@ -172,10 +177,10 @@ fn upload_assets(client: &Client, files: &AssetFiles) -> Outcome<()> {
     Ok(())
 }
 
-fn metadata(project: &Project, message: &str) -> Value {
+fn metadata(project: &Project, main: &str, message: &str) -> Value {
     let bindings: Vec<Value> = project.bindings.iter().map(binding).collect();
     let mut metadata = Map::new();
-    metadata.insert("main_module".into(), MAIN_MODULE.into());
+    metadata.insert("main_module".into(), main.into());
     metadata.insert("bindings".into(), bindings.into());
     if project.keep_vars {
         metadata.insert("keep_bindings".into(), json!(["plain_text", "json"]));

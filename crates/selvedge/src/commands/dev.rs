@@ -16,12 +16,13 @@ use selvedge_telemetry::access_log::{AccessLogFormat, AccessLogOutput};
 use serde::Deserialize;
 
 use super::deploy;
+use crate::cli::Shared;
 use crate::client::Client;
 use crate::clock;
 use crate::failure::{Failure, Outcome};
 use crate::log_view;
 use crate::places;
-use crate::project::{Project, bundle, collect_assets, dev_vars};
+use crate::project::{Project, bundle, collect_assets, dev_vars, dev_vars_file};
 use crate::server::{Server, Settings};
 use crate::terminal::{BAD, DIM, GOOD, HINT, Terminal, say};
 
@@ -42,9 +43,6 @@ pub(crate) struct DevArgs {
     /// A JavaScript or TypeScript file, or a directory with wrangler.jsonc or wrangler.toml
     #[arg(default_value = ".", value_name = "FILE|DIR")]
     path: PathBuf,
-    /// Section `env.NAME` of the configuration
-    #[arg(long, value_name = "NAME")]
-    env: Option<String>,
     /// Port; the next free one when it is taken
     #[arg(long, default_value_t = 8787)]
     port: u16,
@@ -54,8 +52,9 @@ pub(crate) struct DevArgs {
 }
 
 /// Runs the command until Ctrl-C.
-pub(crate) fn run(args: &DevArgs, terminal: Terminal) -> Outcome {
-    let project = open(args)?;
+pub(crate) fn run(args: &DevArgs, shared: &Shared, terminal: Terminal) -> Outcome {
+    let env = shared.environment();
+    let project = open_project(&args.path, env)?;
     let name = project.name.clone().map_or_else(|| "worker".parse(), Ok);
     let name: ScriptName =
         name.map_err(|error: selvedge_model::IdError| Failure::new("bad_name", error.to_string()))?;
@@ -76,7 +75,7 @@ pub(crate) fn run(args: &DevArgs, terminal: Terminal) -> Outcome {
     let client = Client::new(&format!("http://{}", addresses.admin), token, "default")?;
     let port = addresses.http.first().map_or(args.port, SocketAddr::port);
     let mut session =
-        Session { client, name, path: args.path.clone(), env: args.env.clone(), terminal, port };
+        Session { client, name, path: args.path.clone(), env: env.map(str::to_owned), terminal, port };
     std::thread::spawn(move || {
         if let Err(failure) = session.follow() {
             terminal.failure(&failure);
@@ -86,14 +85,10 @@ pub(crate) fn run(args: &DevArgs, terminal: Terminal) -> Outcome {
     server.run()
 }
 
-fn open(args: &DevArgs) -> Outcome<Project> {
-    open_project(&args.path, args.env.as_deref())
-}
-
 fn open_project(path: &Path, env: Option<&str>) -> Outcome<Project> {
     let mut project = Project::open(path, env)?;
     project.build.development = true;
-    for binding in dev_vars(&project.root)? {
+    for binding in dev_vars(&project.root, env)? {
         project.bindings.retain(|other| other.name != binding.name);
         project.bindings.push(binding);
     }
@@ -187,7 +182,7 @@ impl Session {
                 root.join("wrangler.jsonc"),
                 root.join("wrangler.toml"),
                 root.join("wrangler.json"),
-                root.join(".dev.vars"),
+                dev_vars_file(&root, self.env.as_deref()),
             ]
         }));
         let project = open_project(&self.path, self.env.as_deref())?;

@@ -22,7 +22,7 @@ pub(crate) struct LogsArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &LogsArgs, shared: &Shared, terminal: Terminal) -> Outcome {
-    let name = script(args.name.as_ref())?;
+    let name = script(args.name.as_ref(), shared)?;
     let client = shared.client()?;
     let answer = client.get(&client.account_path(&format!("/scripts/{name}/logs?limit={}", args.limit)))?;
     terminal.answer(&answer, || {

@@ -21,7 +21,7 @@ use std::path::Path;
 use selvedge_model::ScriptName;
 use serde_json::Value;
 
-use crate::cli::{Cli, Command};
+use crate::cli::{Cli, Command, Shared};
 use crate::failure::{Failure, Outcome};
 use crate::project::Project;
 use crate::terminal::Terminal;
@@ -32,7 +32,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
     match cli.command {
         Command::Up(args) => up::run(args, shared, terminal),
         Command::Init(args) => init::run(&args, terminal),
-        Command::Dev(args) => dev::run(&args, terminal),
+        Command::Dev(args) => dev::run(&args, shared, terminal),
         Command::Deploy(args) => deploy::run(&args, shared, terminal),
         Command::List(args) => list::run(&args, shared, terminal),
         Command::Versions(args) => versions::run(&args, shared, terminal),
@@ -49,12 +49,15 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
 }
 
 /// The worker that is meant: named, or that of the project in the current directory.
-fn script(named: Option<&ScriptName>) -> Outcome<ScriptName> {
+fn script(named: Option<&ScriptName>, shared: &Shared) -> Outcome<ScriptName> {
     if let Some(name) = named {
         return Ok(name.clone());
     }
     // A directory without a project is no answer, and its own error would mislead here.
-    let project = Project::open(Path::new("."), None).ok().filter(|project| project.config.is_some());
+    let project = match (Project::open(Path::new("."), shared.environment()), shared.environment()) {
+        (Err(failure), Some(_)) => return Err(failure),
+        (project, _) => project.ok().filter(|project| project.config.is_some()),
+    };
     project.and_then(|project| project.name).ok_or_else(|| {
         Failure::new("no_name", "which worker?")
             .help("give its name; `selvedge list` shows those that are deployed")

@@ -24,7 +24,7 @@ pub(crate) struct RollbackArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &RollbackArgs, shared: &Shared, terminal: Terminal) -> Outcome {
-    let name = script(args.name.as_ref())?;
+    let name = script(args.name.as_ref(), shared)?;
     let client = shared.client()?;
     let body = args.to.as_ref().map_or_else(|| json!({}), |version| json!({ "version": version }));
     let answer = client.send("POST", &client.account_path(&format!("/scripts/{name}/rollback")), &body)?;

@@ -51,7 +51,7 @@ enum Action {
 
 /// Runs the command.
 pub(crate) fn run(args: &SecretArgs, shared: &Shared, terminal: Terminal) -> Outcome {
-    let name = script(args.name.as_ref())?;
+    let name = script(args.name.as_ref(), shared)?;
     let client = shared.client()?;
     let all = client.account_path(&format!("/scripts/{name}/secrets"));
     match &args.action {

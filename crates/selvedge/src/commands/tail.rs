@@ -25,7 +25,7 @@ pub(crate) struct TailArgs {
 
 /// Runs the command. With `--json`, each event is a document on a line of its own.
 pub(crate) fn run(args: &TailArgs, shared: &Shared, terminal: Terminal) -> Outcome {
-    let name = script(args.name.as_ref())?;
+    let name = script(args.name.as_ref(), shared)?;
     let client = shared.client()?;
     let mut events = client.tail(name.as_str())?;
     anstream::eprintln!("{DIM}watching {name}; Ctrl-C ends{DIM:#}");

@@ -18,7 +18,7 @@ pub(crate) struct VersionsArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &VersionsArgs, shared: &Shared, terminal: Terminal) -> Outcome {
-    let name = script(args.name.as_ref())?;
+    let name = script(args.name.as_ref(), shared)?;
     let client = shared.client()?;
     let versions = client.get(&client.account_path(&format!("/scripts/{name}/versions")))?;
     terminal.answer(&versions, || {

@@ -7,12 +7,13 @@ use selvedge_model::Diagnostic;
 use selvedge_model::{builtin, compatibility};
 use serde_json::Value;
 
-use super::Project;
-use super::esbuild::{self, BuildOptions, ModuleRule};
+use super::esbuild::{self, BuildOptions};
+use super::rules::ModuleRule;
+use super::{Project, additional};
 use crate::failure::{Failure, Outcome};
 
-/// Name of the bundled entry module.
-pub(crate) const MAIN_MODULE: &str = "main.js";
+/// Name of the bundled entry module, unless there are modules beside it.
+const MAIN_MODULE: &str = "main.js";
 /// Schemes of modules that the platform provides.
 const PLATFORM_SCHEMES: [&str; 2] = ["node:", "cloudflare:"];
 /// First line of a bundle with CommonJS in it that requires Node's modules: `require` gives what is imported otherwise.
@@ -32,6 +33,8 @@ pub(crate) struct UploadModule {
 /// A bundled worker.
 #[derive(Debug)]
 pub(crate) struct Bundle {
+    /// Name of the entry module.
+    pub(crate) main: String,
     /// Entry module, source map and copied modules.
     pub(crate) modules: Vec<UploadModule>,
     /// Source files it was made from, absolute.
@@ -48,7 +51,7 @@ impl Bundle {
     }
 }
 
-const SOURCE_MAP: &str = "application/source-map";
+pub(super) const SOURCE_MAP: &str = "application/source-map";
 
 /// What stands in the place of a worker where there are only static files; it is never asked.
 const NO_WORKER: &str = "export default { fetch: () => new Response(null, { status: 404 }) };\n";
@@ -58,11 +61,28 @@ pub(crate) fn bundle(project: &Project, libexec: &Path) -> Outcome<Bundle> {
     if project.main.as_os_str().is_empty() {
         let content_type = "application/javascript+module";
         let main = UploadModule { name: MAIN_MODULE.into(), content_type, content: NO_WORKER.into() };
-        return Ok(Bundle { modules: vec![main], sources: Vec::new(), warnings: Vec::new() });
+        return Ok(Bundle {
+            main: MAIN_MODULE.into(),
+            modules: vec![main],
+            sources: Vec::new(),
+            warnings: Vec::new(),
+        });
+    }
+    if project.build.no_bundle {
+        return additional::unbundled(project);
     }
     let out = tempfile::tempdir().map_err(|error| Failure::io("create", &std::env::temp_dir(), &error))?;
     let bits = compatibility::bits(&project.compatibility_flags);
-    let options = BuildOptions { compatibility: bits, ..project.build.clone() };
+    let beside = match project.build.find_additional_modules {
+        Some(true) => {
+            let base = additional::base(project)?;
+            Some((additional::find(project, &base)?, base))
+        }
+        _ => None,
+    };
+    let external =
+        beside.iter().flat_map(|(found, _)| found.values().map(|(path, _)| path.clone())).collect();
+    let options = BuildOptions { compatibility: bits, external, ..project.build.clone() };
     let mut report =
         esbuild::run(&libexec.join("esbuild"), &project.root, &project.main, &options, out.path())?;
     if !report.succeeded {
@@ -83,7 +103,13 @@ pub(crate) fn bundle(project: &Project, libexec: &Path) -> Outcome<Bundle> {
     if bits & compatibility::NODE_BIT != 0 && requires_of_node(&meta) {
         give_require(&mut modules)?;
     }
-    Ok(Bundle { modules, sources: sources(&meta, &project.root), warnings: report.warnings })
+    let sources = sources(&meta, &project.root);
+    let mut bundle = Bundle { main: MAIN_MODULE.into(), modules, sources, warnings: report.warnings };
+    if let Some((found, base)) = beside {
+        additional::place(&mut bundle, &meta, out.path(), &base, project, &found);
+        additional::add(&mut bundle, found, project)?;
+    }
+    Ok(bundle)
 }
 
 /// Whether CommonJS in the bundle requires modules of Node.
@@ -150,12 +176,11 @@ fn modules(out: &Path, project: &Project) -> Outcome<Vec<UploadModule>> {
             "main.js.map" => SOURCE_MAP,
             // Styles that code imports; a worker has no use for them.
             "main.css" | "main.css.map" => continue,
-            other => match project.build.rule(other) {
-                Some(ModuleRule::Wasm) => "application/wasm",
-                Some(ModuleRule::Text) => "text/plain",
-                Some(ModuleRule::Data) | None => "application/octet-stream",
-            },
+            other => project.build.rules.of_ending(other).unwrap_or(ModuleRule::Data).content_type(),
         };
+        if content_type == SOURCE_MAP && project.build.no_source_maps {
+            continue;
+        }
         let mut content = read(&path)?;
         if content_type == SOURCE_MAP {
             content = with_project_paths(&content, out, &project.root)?;
@@ -167,15 +192,19 @@ fn modules(out: &Path, project: &Project) -> Outcome<Vec<UploadModule>> {
 }
 
 /// The map with its sources named relative to the project, as people know them, and not to esbuild's output.
-fn with_project_paths(map: &[u8], out: &Path, root: &Path) -> Outcome<Vec<u8>> {
+pub(super) fn with_project_paths(map: &[u8], out: &Path, root: &Path) -> Outcome<Vec<u8>> {
     let unreadable =
         |error| Failure::new("bundle_failed", format!("esbuild wrote no readable source map: {error}"));
     let mut map: Value = serde_json::from_slice(map).map_err(unreadable)?;
     // Both without symbolic links, as esbuild saw them.
     let out = out.canonicalize().map_err(|error| Failure::io("find", out, &error))?;
+    let prefix = map["sourceRoot"].as_str().unwrap_or_default().to_owned();
+    if let Some(root) = map.get_mut("sourceRoot") {
+        *root = "".into();
+    }
     for source in map["sources"].as_array_mut().into_iter().flatten() {
         let Some(name) = source.as_str() else { continue };
-        let path = normal(&out.join(name));
+        let path = normal(&out.join(&prefix).join(name));
         if let Some(inside) = path.strip_prefix(root).ok().and_then(Path::to_str) {
             *source = inside.into();
         }
@@ -184,7 +213,7 @@ fn with_project_paths(map: &[u8], out: &Path, root: &Path) -> Outcome<Vec<u8>> {
 }
 
 /// The path without `.` and `..`; both mean the same where no symbolic link is involved.
-fn normal(path: &Path) -> PathBuf {
+pub(super) fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
     for part in path.components() {
         match part {

@@ -8,8 +8,9 @@ use selvedge_model::{Binding, BindingValue, Diagnostic, compatibility};
 use serde_json::Value;
 
 use super::Project;
-use super::esbuild::{BuildOptions, ModuleRule};
-use super::wrangler::{Rule, Section};
+use super::esbuild::BuildOptions;
+use super::rules::Rules;
+use super::wrangler::Section;
 use crate::failure::{Failure, Outcome};
 
 /// Largest configuration file read, bytes.
@@ -31,10 +32,14 @@ pub(super) fn read(path: &Path, environment: Option<&str>) -> Outcome<Project> {
         Some(environment) => {
             let over = environment_section(&place, &value, environment)?;
             warnings.extend(over.warnings(&format!("{place}, env.{environment}")));
-            if over.vars.is_none() && top.vars.is_some() {
-                let text =
-                    format!("{place}: `vars` are not inherited by env.{environment}; repeat them there");
-                warnings.push(text);
+            for key in over.misplaced() {
+                warnings.push(format!(
+                    "{place}: `{key}` in env.{environment} has no effect; it belongs to the top level"
+                ));
+            }
+            for key in top.not_inherited(&over) {
+                warnings
+                    .push(format!("{place}: `{key}` is not inherited by env.{environment}; repeat it there"));
             }
             let named = over.name.is_some();
             let mut merged = top.overridden_by(over);
@@ -141,7 +146,13 @@ fn project(place: &str, merged: Section, mut warnings: Vec<String>) -> Outcome<P
         tsconfig: merged.tsconfig,
         jsx_factory: merged.jsx_factory,
         jsx_fragment: merged.jsx_fragment,
-        rules: rules(place, merged.rules.unwrap_or_default(), &mut warnings),
+        rules: Rules::read(place, merged.rules.unwrap_or_default(), &mut warnings),
+        no_bundle: merged.no_bundle.unwrap_or(false),
+        find_additional_modules: merged.find_additional_modules,
+        base_dir: merged.base_dir,
+        external: Vec::new(),
+        keep_names: merged.keep_names,
+        no_source_maps: merged.upload_source_maps == Some(false),
         compatibility: 0,
         development: false,
     };
@@ -168,38 +179,10 @@ fn project(place: &str, merged: Section, mut warnings: Vec<String>) -> Outcome<P
     })
 }
 
-/// Rules by file ending; other globs cannot be told to the bundler.
-fn rules(place: &str, rules: Vec<Rule>, warnings: &mut Vec<String>) -> Vec<(String, ModuleRule)> {
-    let mut known = Vec::new();
-    for rule in rules {
-        let kind = match rule.kind.as_str() {
-            "Text" => ModuleRule::Text,
-            "Data" => ModuleRule::Data,
-            "CompiledWasm" => ModuleRule::Wasm,
-            "ESModule" => continue,
-            other => {
-                warnings
-                    .push(format!("{place}: a rule of type {other:?} is not supported and has no effect"));
-                continue;
-            }
-        };
-        for glob in rule.globs {
-            let ending = glob.strip_prefix("**/").unwrap_or(&glob).strip_prefix('*');
-            match ending
-                .filter(|text| text.starts_with('.') && !text.contains(['*', '/', '?', '[', '{', ':', '=']))
-            {
-                Some(ending) => known.push((ending.to_owned(), kind)),
-                None => warnings
-                    .push(format!("{place}: the rule for {glob:?} has no effect; only \"**/*.ending\" has")),
-            }
-        }
-    }
-    known
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::project::rules::ModuleRule;
 
     fn read_text(name: &str, text: &str, environment: Option<&str>) -> Outcome<Project> {
         let dir = tempfile::tempdir().unwrap();
@@ -237,9 +220,9 @@ mod tests {
         assert_eq!(project.limits["cpu_ms"], 100);
         let vars: Vec<_> = project.bindings.iter().map(|b| format!("{}={:?}", b.name, b.value)).collect();
         assert_eq!(vars, [r#"FLAGS=Json({"a":1})"#, r#"GREETING=PlainText("hi")"#]);
-        assert_eq!(project.build.rules, [(".md".to_owned(), ModuleRule::Text)]);
+        assert!(project.build.rules.endings().contains(&(".md".into(), ModuleRule::Text)));
         let warnings = project.warnings.join("\n");
-        for named in ["kv_namespaces", "colour", "data/*"] {
+        for named in ["kv_namespaces", "colour"] {
             assert!(warnings.contains(named), "{named} in {warnings}");
         }
         assert!(!warnings.contains("workers_dev"));

@@ -1,15 +1,21 @@
-//! `.dev.vars`: variables and secrets for `selvedge dev` only, one `NAME=value` a line.
+//! `.dev.vars`, or `.dev.vars.NAME` for an environment: variables and secrets for `selvedge dev` only, one `NAME=value` a line.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use selvedge_model::{Binding, BindingValue};
 
 use crate::failure::{Failure, Outcome};
 
-/// Reads `.dev.vars` in `root`; absent means none.
-pub(crate) fn dev_vars(root: &Path) -> Outcome<Vec<Binding>> {
-    let path = root.join(".dev.vars");
+/// The file in `root` that counts: an environment's own one replaces that of all.
+pub(crate) fn dev_vars_file(root: &Path, environment: Option<&str>) -> PathBuf {
+    let own = environment.map(|environment| root.join(format!(".dev.vars.{environment}")));
+    own.filter(|path| path.is_file()).unwrap_or_else(|| root.join(".dev.vars"))
+}
+
+/// Reads it; absent means none.
+pub(crate) fn dev_vars(root: &Path, environment: Option<&str>) -> Outcome<Vec<Binding>> {
+    let path = dev_vars_file(root, environment);
     match fs::read_to_string(&path) {
         Ok(text) => Ok(parse(&text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),

@@ -1,37 +1,18 @@
 //! Runs esbuild and reads what it says.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use selvedge_model::{Diagnostic, builtin, compatibility};
 
+use super::rules::{ModuleRule, Rules};
 use crate::failure::{Failure, Outcome};
 
 /// Oldest ECMAScript that the sandbox's V8 runs without translation.
 const TARGET: &str = "es2024";
 /// Errors shown of one build.
 const ERRORS_MAX: u32 = 20;
-
-/// How a file that is no JavaScript is imported.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ModuleRule {
-    /// As a string.
-    Text,
-    /// As an `ArrayBuffer`.
-    Data,
-    /// As a `WebAssembly.Module`.
-    Wasm,
-}
-
-/// File endings that need no configuration.
-pub(super) const USUAL_RULES: [(&str, ModuleRule); 5] = [
-    (".txt", ModuleRule::Text),
-    (".html", ModuleRule::Text),
-    (".sql", ModuleRule::Text),
-    (".bin", ModuleRule::Data),
-    (".wasm", ModuleRule::Wasm),
-];
 
 /// What a project may say about bundling.
 #[derive(Clone, Debug, Default)]
@@ -48,20 +29,24 @@ pub(crate) struct BuildOptions {
     pub(crate) jsx_factory: Option<String>,
     /// What JSX fragments become.
     pub(crate) jsx_fragment: Option<String>,
-    /// Further file endings.
-    pub(crate) rules: Vec<(String, ModuleRule)>,
+    /// Which files are imported as what.
+    pub(crate) rules: Rules,
+    /// Upload the main module as it is.
+    pub(crate) no_bundle: bool,
+    /// Upload files that match a rule, too, instead of bundling them; as `no_bundle` says if not set.
+    pub(crate) find_additional_modules: Option<bool>,
+    /// Where these are looked for, relative to the project; the main module's directory if not set.
+    pub(crate) base_dir: Option<String>,
+    /// Files that are not bundled, absolute.
+    pub(crate) external: Vec<PathBuf>,
+    /// `name` of functions and classes stays; if not set, where code is minified.
+    pub(crate) keep_names: Option<bool>,
+    /// Leave source maps out of the upload; stacks then name the bundle.
+    pub(crate) no_source_maps: bool,
     /// What the worker's compatibility flags switch on, see [`compatibility::bits`].
     pub(crate) compatibility: u32,
     /// `process.env.NODE_ENV` is `development`.
     pub(crate) development: bool,
-}
-
-impl BuildOptions {
-    /// How files with this ending are imported, if not as code.
-    pub(super) fn rule(&self, name: &str) -> Option<ModuleRule> {
-        let own = self.rules.iter().map(|(ending, rule)| (ending.as_str(), *rule));
-        own.chain(USUAL_RULES).find(|(ending, _)| name.ends_with(ending)).map(|(_, rule)| rule)
-    }
 }
 
 /// What one run said.
@@ -123,8 +108,7 @@ fn arguments(options: &BuildOptions) -> Vec<String> {
     if !options.define.iter().any(|(name, _)| name == "process.env.NODE_ENV") {
         arguments.push(format!("--define:process.env.NODE_ENV=\"{environment}\""));
     }
-    let own = options.rules.iter().map(|(ending, rule)| (ending.as_str(), *rule));
-    for (ending, rule) in USUAL_RULES.into_iter().chain(own) {
+    for (ending, rule) in options.rules.endings() {
         // Copied files stay modules of their own, which the sandbox imports as what they are.
         let loader = if rule == ModuleRule::Text { "text" } else { "copy" };
         arguments.push(format!("--loader:{ending}={loader}"));
@@ -136,7 +120,10 @@ fn arguments(options: &BuildOptions) -> Vec<String> {
     let free = bare.filter(|name| options.alias.iter().all(|(own, _)| own != name));
     arguments.extend(free.map(|name| format!("--alias:{name}=node:{name}")));
     arguments.extend(options.alias.iter().map(|(name, value)| format!("--alias:{name}={value}")));
+    arguments.extend(options.external.iter().map(|path| format!("--external:{}", path.display())));
     arguments.extend(options.minify.then(|| "--minify".to_owned()));
+    let keep_names = options.keep_names.unwrap_or(options.minify);
+    arguments.extend(keep_names.then(|| "--keep-names".to_owned()));
     arguments.extend(options.tsconfig.iter().map(|path| format!("--tsconfig={path}")));
     arguments.extend(options.jsx_factory.iter().map(|name| format!("--jsx-factory={name}")));
     arguments.extend(options.jsx_fragment.iter().map(|name| format!("--jsx-fragment={name}")));
@@ -248,17 +235,5 @@ mod tests {
         ] {
             let _ = parse(text, Path::new("/nonexistent"));
         }
-    }
-
-    #[test]
-    fn rules_of_the_project_come_first() {
-        let options =
-            BuildOptions { rules: vec![(".txt".into(), ModuleRule::Data)], ..BuildOptions::default() };
-        assert_eq!(options.rule("a-1.txt"), Some(ModuleRule::Data));
-        assert_eq!(options.rule("a-1.wasm"), Some(ModuleRule::Wasm));
-        assert_eq!(options.rule("main.js"), None);
-        let arguments = arguments(&options);
-        let last = arguments.iter().rfind(|argument| argument.starts_with("--loader:.txt")).unwrap();
-        assert_eq!(last, "--loader:.txt=copy");
     }
 }

@@ -1,10 +1,12 @@
 //! What to deploy: one source file, or a directory with `wrangler.jsonc`, `wrangler.json` or `wrangler.toml`.
 
+mod additional;
 mod assets;
 mod bundle;
 mod config;
 mod dotenv;
 mod esbuild;
+mod rules;
 mod wrangler;
 
 use std::path::{Path, PathBuf};
@@ -13,8 +15,8 @@ use selvedge_model::{Binding, BindingValue, ScriptName};
 use serde_json::{Map, Value};
 
 pub(crate) use assets::{AssetFiles, AssetsConfig, collect as collect_assets};
-pub(crate) use bundle::{Bundle, MAIN_MODULE, bundle};
-pub(crate) use dotenv::dev_vars;
+pub(crate) use bundle::{Bundle, bundle};
+pub(crate) use dotenv::{dev_vars, dev_vars_file};
 
 use crate::failure::{Failure, Outcome};
 use esbuild::BuildOptions;
@@ -57,6 +59,9 @@ pub(crate) struct Project {
 /// Configuration files in the order in which wrangler looks for them.
 const CONFIG_NAMES: [&str; 3] = ["wrangler.json", "wrangler.jsonc", "wrangler.toml"];
 
+/// Endings by which a file that is named is taken for a configuration.
+const CONFIG_ENDINGS: [&str; 3] = ["json", "jsonc", "toml"];
+
 /// Entry modules tried where no configuration names one.
 const USUAL_ENTRIES: [&str; 8] = [
     "src/index.ts",
@@ -76,7 +81,8 @@ impl Project {
             Failure::io("open", path, &error)
                 .help("name a JavaScript or TypeScript file, or a directory with one")
         })?;
-        let is_config = path.file_name().is_some_and(|name| CONFIG_NAMES.iter().any(|known| name == *known));
+        let is_config =
+            path.extension().is_some_and(|ending| CONFIG_ENDINGS.iter().any(|known| ending == *known));
         if path.is_file() && !is_config {
             if let Some(environment) = environment {
                 let message =

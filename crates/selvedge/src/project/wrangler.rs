@@ -23,6 +23,11 @@ pub(super) struct Section {
     pub(super) compatibility_flags: Option<Vec<String>>,
     pub(super) limits: Option<Map<String, Value>>,
     pub(super) rules: Option<Vec<Rule>>,
+    pub(super) no_bundle: Option<bool>,
+    pub(super) find_additional_modules: Option<bool>,
+    pub(super) base_dir: Option<String>,
+    pub(super) keep_names: Option<bool>,
+    pub(super) upload_source_maps: Option<bool>,
     pub(super) define: Option<BTreeMap<String, Value>>,
     pub(super) alias: Option<BTreeMap<String, String>>,
     pub(super) minify: Option<bool>,
@@ -76,79 +81,145 @@ pub(super) struct Rule {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) globs: Vec<String>,
+    #[serde(default)]
+    pub(super) fallthrough: bool,
 }
 
 /// Keys that change nothing about how a worker runs here.
 const HARMLESS: &[&str] = &[
     "$schema",
     "account_id",
+    "cloudchamber",
+    "compliance_region",
     "dev",
     "env",
     "fallthrough",
-    "keep_names",
+    "first_party_worker",
     "legacy_env",
     "logpush",
     "observability",
     "placement",
     "preserve_file_names",
     "preview_urls",
+    "previews",
     "send_metrics",
-    "upload_source_maps",
     "workers_dev",
     "zone_id",
 ];
 
-/// Keys whose function Selvedge does not have: a worker that relies on them would not work.
-const UNSUPPORTED: &[&str] = &[
+/// Kinds of bindings that Selvedge does not have: `env` lacks them.
+const NO_SUCH_BINDING: &[&str] = &[
     "ai",
+    "ai_search",
+    "ai_search_namespaces",
     "analytics_engine_datasets",
+    "artifacts",
     "browser",
-    "build",
-    "cloudchamber",
-    "containers",
     "d1_databases",
-    "data_blobs",
     "dispatch_namespaces",
     "durable_objects",
+    "flagship",
     "hyperdrive",
     "images",
     "kv_namespaces",
-    "migrations",
+    "logfwdr",
+    "media",
     "mtls_certificates",
-    "no_bundle",
-    "node_compat",
     "pipelines",
     "queues",
     "r2_buckets",
+    "ratelimits",
     "secrets_store_secrets",
     "send_email",
-    "site",
-    "tail_consumers",
-    "text_blobs",
-    "triggers",
+    "stream",
     "unsafe",
+    "unsafe_hello_world",
     "vectorize",
     "version_metadata",
-    "wasm_modules",
+    "vpc_networks",
+    "vpc_services",
+    "worker_loaders",
     "workflows",
 ];
+
+/// Other keys without a function here, and what to do instead.
+const INSTEAD: &[(&str, &str)] = &[
+    ("build", "has no effect; run the command yourself before `selvedge deploy`"),
+    ("containers", "has no effect; Selvedge runs no containers"),
+    ("data_blobs", "has no effect; import the files in your code"),
+    ("migrations", "has no effect; there are no Durable Objects"),
+    ("node_compat", "has no effect; set \"compatibility_flags\": [\"nodejs_compat\"]"),
+    ("pages_build_output_dir", "has no effect; set \"assets\": {\"directory\": …} and `main`"),
+    ("python_modules", "has no effect; workers are written in JavaScript or TypeScript"),
+    ("secrets", "has no effect; set each with `selvedge secret put`"),
+    ("site", "has no effect; set \"assets\": {\"directory\": …}"),
+    ("streaming_tail_consumers", "has no effect; see `selvedge tail` and `selvedge logs`"),
+    ("tail_consumers", "has no effect; see `selvedge tail` and `selvedge logs`"),
+    ("text_blobs", "has no effect; import the files in your code"),
+    ("triggers", "has no effect; nothing calls `scheduled` yet"),
+    ("wasm_modules", "has no effect; import the files in your code"),
+];
+
+/// Keys that count, for suggestions.
+const KNOWN: &[&str] = &[
+    "alias",
+    "assets",
+    "base_dir",
+    "compatibility_date",
+    "compatibility_flags",
+    "define",
+    "env",
+    "find_additional_modules",
+    "jsx_factory",
+    "jsx_fragment",
+    "keep_names",
+    "keep_vars",
+    "limits",
+    "main",
+    "minify",
+    "name",
+    "no_bundle",
+    "route",
+    "routes",
+    "rules",
+    "selvedge",
+    "services",
+    "tsconfig",
+    "upload_source_maps",
+    "vars",
+];
+
+/// Keys that wrangler reads at the top level only.
+const TOP_LEVEL: &[&str] = &["alias", "env", "keep_vars", "legacy_env", "send_metrics"];
 
 impl Section {
     /// One sentence for each key that is set and has no effect.
     pub(super) fn warnings(&self, place: &str) -> Vec<String> {
         let set = self.other.iter().filter(|(_, value)| !is_empty(value));
-        set.filter_map(|(key, _)| {
-            if HARMLESS.contains(&key.as_str()) {
-                None
-            } else if UNSUPPORTED.contains(&key.as_str()) {
-                Some(format!(
-                    "{place}: `{key}` is not supported and has no effect; the worker gets no such binding"
-                ))
-            } else {
-                Some(format!("{place}: unknown key `{key}` has no effect"))
-            }
-        })
-        .collect()
+        set.filter_map(|(key, _)| Some(format!("{place}: {}", sentence(key)?))).collect()
+    }
+
+    /// Keys of this section, the top level, that an environment has to repeat and `over` does not.
+    pub(super) fn not_inherited(&self, over: &Self) -> Vec<&'static str> {
+        let missing = [
+            ("vars", self.vars.as_ref().is_some_and(|vars| !vars.is_empty()) && over.vars.is_none()),
+            (
+                "services",
+                self.services.as_ref().is_some_and(|all| !all.is_empty()) && over.services.is_none(),
+            ),
+            ("define", self.define.as_ref().is_some_and(|all| !all.is_empty()) && over.define.is_none()),
+        ];
+        missing.into_iter().filter(|(_, missing)| *missing).map(|(key, _)| key).collect()
+    }
+
+    /// Keys of this section, an environment, that only the top level may have.
+    pub(super) fn misplaced(&self) -> Vec<&'static str> {
+        let set = |key: &&str| match *key {
+            "alias" => self.alias.is_some(),
+            "keep_vars" => self.keep_vars.is_some(),
+            other => self.other.contains_key(other),
+        };
+        TOP_LEVEL.iter().copied().filter(set).collect()
     }
 
     /// This section with what `over` sets in place of its own; variables, bindings and definitions are not inherited.
@@ -166,6 +237,11 @@ impl Section {
             compatibility_flags: over.compatibility_flags.or(self.compatibility_flags),
             limits: over.limits.or(self.limits),
             rules: over.rules.or(self.rules),
+            no_bundle: over.no_bundle.or(self.no_bundle),
+            find_additional_modules: over.find_additional_modules.or(self.find_additional_modules),
+            base_dir: over.base_dir.or(self.base_dir),
+            keep_names: over.keep_names.or(self.keep_names),
+            upload_source_maps: over.upload_source_maps.or(self.upload_source_maps),
             define: over.define,
             alias: self.alias,
             minify: over.minify.or(self.minify),
@@ -186,5 +262,57 @@ fn is_empty(value: &Value) -> bool {
         Value::Array(items) => items.is_empty(),
         Value::Object(fields) => fields.values().all(is_empty),
         _ => false,
+    }
+}
+
+/// What to say of a key that is not acted on; nothing of a harmless one.
+fn sentence(key: &str) -> Option<String> {
+    if HARMLESS.contains(&key) {
+        return None;
+    }
+    if NO_SUCH_BINDING.contains(&key) {
+        return Some(format!("`{key}` is not supported and has no effect; the worker gets no such binding"));
+    }
+    if let Some((_, instead)) = INSTEAD.iter().find(|(known, _)| *known == key) {
+        return Some(format!("`{key}` {instead}"));
+    }
+    let nearest = KNOWN.iter().map(|known| (strsim::damerau_levenshtein(key, known), known)).min();
+    Some(match nearest {
+        Some((distance, known)) if distance <= 2 && distance < key.len().div_ceil(2) => {
+            format!("unknown key `{key}` has no effect; is it meant to be `{known}`?")
+        }
+        _ => format!("unknown key `{key}` has no effect"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_without_effect_are_told_apart() {
+        let json = r#"{"name": "w", "kv_namespaces": [{}], "compatability_date": "x", "workers_dev": true, "site": {"bucket": "b"},
+            "queues": {"producers": []}, "colour": 1}"#;
+        let section: Section = serde_json::from_str(json).unwrap();
+        assert_eq!(
+            section.warnings("here"),
+            [
+                "here: unknown key `colour` has no effect",
+                "here: unknown key `compatability_date` has no effect; is it meant to be `compatibility_date`?",
+                "here: `kv_namespaces` is not supported and has no effect; the worker gets no such binding",
+                "here: `site` has no effect; set \"assets\": {\"directory\": …}",
+            ]
+        );
+    }
+
+    #[test]
+    fn all_keys_are_in_one_list_only() {
+        let mut keys: Vec<&str> = [HARMLESS, NO_SUCH_BINDING, KNOWN].concat();
+        keys.extend(INSTEAD.iter().map(|(key, _)| *key));
+        let count = keys.len();
+        keys.sort_unstable();
+        keys.dedup();
+        // `env` is read elsewhere, and harmless among what is left.
+        assert_eq!(keys.len() + 1, count);
     }
 }
