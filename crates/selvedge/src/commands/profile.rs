@@ -42,7 +42,7 @@ pub(crate) struct ProfileArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &ProfileArgs, shared: &Shared, terminal: Terminal) -> Outcome {
-    let name = script(args.name.as_ref())?;
+    let name = script(args.name.as_ref(), shared)?;
     let client = shared.client()?;
     let path = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.cpuprofile")));
     let mut wanted = serde_json::json!({ "seconds": args.seconds });
