@@ -28,9 +28,27 @@ contained! {
     import_of_a_file_url: "await import('file:///etc/passwd');" => 500 "worker_exception";
     import_of_data: "await import('data:text/javascript,export default 1');" => 500 "worker_exception";
     import_of_a_hostile_name: "await import({ toString() { throw new Error('x') } });" => 500 "worker_exception";
-    wait_on_memory:
-        "const { buffer } = new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });\n\
-         Atomics.wait(new Int32Array(buffer), 0, 0);" => 500 "worker_exception";
+}
+
+/// `run` waits on memory that is shared with nobody, without a limit of time: `memory.atomic.wait32` of the threads
+/// proposal. Where that were allowed it would stop the thread, which uses no CPU time meanwhile and has neighbours.
+const WAIT: &[u8] =
+    b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\x05\x04\x01\x03\x01\x01\x07\x07\x01\x03run\0\0\
+    \x0a\x0e\x01\x0c\0\x41\0\x41\0\x42\x7f\xfe\x01\x02\0\x0b";
+
+#[test]
+fn wait_on_memory() {
+    let attack = "\
+        if (typeof Atomics !== 'undefined') return new Response('Atomics');\n\
+        try {\n\
+          return new Response(`waited ${new WebAssembly.Instance(wait).exports.run()}`);\n\
+        } catch (error) {\n\
+          return new Response(`${error.name}: ${error.message}`);\n\
+        }";
+    let code = handler("import wait from './wait.wasm';", attack);
+    let modules = [Module::main(&code), Module::wasm("wait.wasm", WAIT)];
+    Scene::with_modules(&modules, limits(), "")
+        .answers("RuntimeError: Atomics.wait cannot be called in this context");
 }
 
 /// Names that other hosts of V8 leave in the global scope.
