@@ -5,6 +5,9 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
+
+use selvedge_model::Worker;
 
 /// Most workers that may call one another in a row.
 const DEPTH_MAX: u8 = 16;
@@ -22,20 +25,23 @@ struct Budget {
 /// A call's place in the chain that began with a request.
 #[derive(Clone, Debug)]
 pub struct Chain {
+    /// Who is called.
+    pub worker: Arc<Worker>,
     budget: Rc<Budget>,
     /// How many workers called one another on the way here.
     depth: u8,
 }
 
 impl Chain {
-    /// The chain of a request to a worker whose limit of subrequests this is.
-    pub fn new(subrequests: u32) -> Self {
+    /// The chain of a request to a worker, by whose limit of subrequests it goes.
+    pub fn new(worker: &Arc<Worker>) -> Self {
+        let subrequests = worker.limits.subrequests;
         let budget = Budget {
             most: subrequests,
             subrequests: Cell::new(subrequests),
             invocations: Cell::new(INVOCATIONS_MAX),
         };
-        Self { budget: Rc::new(budget), depth: 0 }
+        Self { worker: worker.clone(), budget: Rc::new(budget), depth: 0 }
     }
 
     /// Subrequests that are left for all of it.
@@ -53,7 +59,7 @@ impl Chain {
     }
 
     /// The place of another worker that is called from here, or why it cannot be.
-    pub fn deeper(&self) -> Result<Self, String> {
+    pub fn deeper(&self, worker: &Arc<Worker>) -> Result<Self, String> {
         if self.depth >= DEPTH_MAX {
             return Err(format!(
                 "More than {DEPTH_MAX} workers called one another in a row; is there a loop?"
@@ -65,7 +71,7 @@ impl Chain {
             ));
         };
         self.budget.invocations.set(left);
-        Ok(Self { budget: self.budget.clone(), depth: self.depth + 1 })
+        Ok(Self { worker: worker.clone(), budget: self.budget.clone(), depth: self.depth + 1 })
     }
 
     /// A message of a WebSocket is work of its own, with what a request may use; earlier ones may wait for their turn yet.
@@ -79,27 +85,46 @@ impl Chain {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use selvedge_model::{AccountId, Isolation, Limits};
+
+    fn worker(subrequests: u32) -> Arc<Worker> {
+        Arc::new(Worker {
+            account: AccountId::default_account(),
+            script: "w".parse().unwrap(),
+            version: "00000000-0000-0000-0000-000000000001".parse().unwrap(),
+            digest: "0".repeat(64).parse().unwrap(),
+            bindings: vec![],
+            limits: Limits { subrequests, ..Limits::default() },
+            isolation: Isolation::Account,
+            compatibility_date: String::new(),
+            compatibility_flags: vec![],
+            egress: Default::default(),
+            assets: Default::default(),
+        })
+    }
 
     #[test]
     fn all_of_a_chain_share_one_budget() {
-        let first = Chain::new(3);
-        let (a, b) = (first.deeper().unwrap(), first.deeper().unwrap());
-        assert!(a.spend().is_ok() && b.spend().is_ok() && a.deeper().unwrap().spend().is_ok());
+        let (own, callee) = (worker(3), worker(1000));
+        let first = Chain::new(&own);
+        let (a, b) = (first.deeper(&callee).unwrap(), first.deeper(&own).unwrap());
+        assert!(a.spend().is_ok() && b.spend().is_ok() && a.deeper(&own).unwrap().spend().is_ok());
         assert!(first.spend().is_err() && a.spend().is_err() && b.spend().is_err());
         assert_eq!(first.left(), 0);
         b.refill();
         assert_eq!(a.left(), 3);
-        assert_eq!(Chain::new(3).left(), 3, "another request has its own");
+        assert_eq!(Chain::new(&own).left(), 3, "another request has its own");
     }
 
     #[test]
     fn calls_are_bounded_in_depth_and_number() {
-        let mut deep = Chain::new(1);
+        let worker = worker(1);
+        let mut deep = Chain::new(&worker);
         for _ in 0..DEPTH_MAX {
-            deep = deep.deeper().unwrap();
+            deep = deep.deeper(&worker).unwrap();
         }
-        assert!(deep.deeper().unwrap_err().contains("in a row"));
-        let first = Chain::new(1);
-        assert_eq!((0..100).filter(|_| first.deeper().is_ok()).count() as u32, INVOCATIONS_MAX);
+        assert!(deep.deeper(&worker).unwrap_err().contains("in a row"));
+        let first = Chain::new(&worker);
+        assert_eq!((0..100).filter(|_| first.deeper(&worker).is_ok()).count() as u32, INVOCATIONS_MAX);
     }
 }

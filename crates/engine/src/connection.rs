@@ -19,12 +19,13 @@ use selvedge_wire::{FIN, Frame, IdMap, Kind, Overrun, Shrink, WireError, decode,
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::UnixStream;
 
-use crate::LocalEngine;
 use crate::chain::Chain;
 use crate::host::Host;
 use crate::local::WeakEngine;
+use crate::pulse::Pulse;
 use crate::shared::Shared;
 use crate::stream::{Broken, Stream};
+use crate::{EngineError, LocalEngine};
 
 /// First read buffer, bytes; it grows for a frame that is larger.
 const READ_BUFFER: usize = 64 << 10;
@@ -45,13 +46,15 @@ pub struct Connection {
     pub egress: Rc<crate::egress::Pool>,
     /// Plain connections of workers that may go on with TLS, by stream, with their instance.
     pub sockets: RefCell<IdMap<(u32, crate::egress::Takeover)>>,
+    /// Whether the host's thread answers, where the supervisor asks it.
+    pub pulse: Pulse,
     shared: Arc<Shared>,
     /// What this connection belongs to.
     engine: WeakEngine,
     out: RefCell<Vec<u8>>,
     streams: RefCell<IdMap<Rc<Stream>>>,
-    /// Requests that were broken off from our side, with their instance: what `waitUntil` holds may go on. Oldest first.
-    cancelled: RefCell<VecDeque<(u32, u32, Chain)>>,
+    /// Requests that were broken off from our side, oldest first: what `waitUntil` holds may go on.
+    cancelled: RefCell<VecDeque<Cancelled>>,
     next_stream: Cell<u32>,
     /// Streams that the host opened and that are not over.
     host_calls: Cell<usize>,
@@ -59,6 +62,15 @@ pub struct Connection {
     task: RefCell<Option<Waker>>,
     scheduled: Cell<bool>,
     closed: Cell<bool>,
+}
+
+/// What is still to be known of a request that nobody waits for any more.
+#[derive(Debug)]
+struct Cancelled {
+    id: u32,
+    instance: u32,
+    chain: Chain,
+    request_id: Box<str>,
 }
 
 impl Connection {
@@ -75,6 +87,7 @@ impl Connection {
             host,
             egress,
             sockets: RefCell::default(),
+            pulse: Pulse::default(),
             shared,
             engine,
             out: RefCell::default(),
@@ -155,8 +168,20 @@ impl Connection {
             Kind::Reset => {
                 let (code, text) = message::decode_reset(frame.payload)?;
                 let stream = self.streams.borrow_mut().remove(&frame.stream);
-                if let Some(stream) = stream {
-                    stream.fail(Broken::Reset(code, text.into()));
+                match stream {
+                    Some(stream) if !frame.stream.is_multiple_of(2) && stream.has_ended() => {
+                        // The answer is whole; what was broken off is the work that went on behind it.
+                        stream.flags_arrived(true, true);
+                        self.cut(stream.chain.as_ref(), code, &stream.request_id);
+                    }
+                    Some(stream) => stream.fail(Broken::Reset(code, text.into())),
+                    None => {
+                        let mut cancelled = self.cancelled.borrow_mut();
+                        let at = cancelled.iter().position(|request| request.id == frame.stream);
+                        if let Some(request) = at.and_then(|at| cancelled.remove(at)) {
+                            self.cut(Some(&request.chain), code, &request.request_id);
+                        }
+                    }
                 }
             }
             Kind::Open if self.streams.borrow().contains_key(&frame.stream) => {
@@ -174,10 +199,25 @@ impl Connection {
             Kind::Gone => self.shared.instance_gone(message::decode_number(frame.payload)?, &self.host),
             Kind::Ping => frame::put(&mut self.out.borrow_mut(), Kind::Pong, 0, 0, frame.payload),
             Kind::Hello => drop(message::decode_hello(frame.payload)?),
-            Kind::Pong => {}
+            Kind::Pong => self.pulse.answered(),
             Kind::Unload => return Err(WireError::Payload("UNLOAD of a host")),
         }
         Ok(())
+    }
+
+    /// Work that `waitUntil` held was stopped, of which no client hears.
+    fn cut(&self, chain: Option<&Chain>, code: ResetCode, request_id: &str) {
+        let Some(chain) = chain else { return };
+        let error = match code {
+            ResetCode::Timeout => EngineError::Timeout,
+            ResetCode::CpuExceeded => EngineError::CpuExceeded,
+            ResetCode::MemoryExceeded => EngineError::MemoryExceeded,
+            _ => return,
+        };
+        self.shared.report(&chain.worker, &error, request_id);
+        if error != EngineError::Timeout {
+            self.shared.pool.offended(&chain.worker);
+        }
     }
 
     /// A host's worker asks for something.
@@ -218,9 +258,8 @@ impl Connection {
             return stream.chain.clone();
         }
         let cancelled = self.cancelled.borrow();
-        let (.., chain) =
-            cancelled.iter().rev().find(|(other, owner, _)| (*other, *owner) == (id, instance))?;
-        Some(chain.clone())
+        let request = cancelled.iter().rev().find(|request| (request.id, request.instance) == (id, instance));
+        request.map(|request| request.chain.clone())
     }
 
     /// Applies a frame to its stream, and what its flags say.
@@ -395,7 +434,8 @@ impl Connection {
             if cancelled.len() == CANCELLED_MAX {
                 cancelled.pop_front();
             }
-            cancelled.push_back((id, stream.instance, chain));
+            let (instance, request_id) = (stream.instance, stream.request_id.clone());
+            cancelled.push_back(Cancelled { id, instance, chain, request_id });
         }
         true
     }

@@ -20,6 +20,7 @@ mod load;
 pub mod local;
 mod metrics;
 mod pool;
+mod pulse;
 mod service;
 mod shared;
 pub mod status;

@@ -181,7 +181,7 @@ impl LocalEngine {
         let (route, claim) = self.route(worker).await?;
         let instance = route.instance.id;
         let wall_ms = worker.limits.wall_ms;
-        let chain = Some(Chain::new(worker.limits.subrequests));
+        let chain = Some(Chain::new(worker));
         let stream = route.connection.call(instance, "", chain, true, |out, id| {
             Call::Scheduled(Scheduled { instance, wall_ms, time_ms, cron }).put(out, FIN, id);
         });
@@ -276,7 +276,7 @@ impl LocalEngine {
     /// A place in this instance, waiting in its queue if it is full. `None` when it is gone meanwhile.
     async fn wait_for_place(
         &self,
-        worker: &Worker,
+        worker: &Arc<Worker>,
         instance: &Arc<Instance>,
     ) -> Result<Option<Claim>, EngineError> {
         let wait = async {
@@ -341,7 +341,7 @@ impl LocalEngine {
 
     fn send_head(
         &self,
-        worker: &Worker,
+        worker: &Arc<Worker>,
         route: &Route,
         parts: &http::request::Parts,
         end: bool,
@@ -374,7 +374,7 @@ impl LocalEngine {
             headers,
         };
         let flags = if end { FIN } else { 0 };
-        let chain = Some(Chain::new(worker.limits.subrequests));
+        let chain = Some(Chain::new(worker));
         let put = |out: &mut Vec<u8>, id| Call::Fetch(fetch).put(out, flags, id);
         route.connection.call(instance, &context.request_id, chain, end, put)
     }

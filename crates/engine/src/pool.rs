@@ -257,6 +257,13 @@ impl Pool {
         instance
     }
 
+    /// Whether a debugger may have stopped this thread.
+    pub fn is_inspected(&self, host: u32, thread: usize) -> bool {
+        let state = self.lock();
+        let mut there = state.placed.values().filter(|it| (it.host.id, it.thread) == (host, thread));
+        there.any(|instance| instance.inspected.load(Ordering::Relaxed))
+    }
+
     /// The instance with this number.
     pub fn instance(&self, id: u32) -> Option<Arc<Instance>> {
         self.lock().placed.get(&id).cloned()

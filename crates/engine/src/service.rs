@@ -64,7 +64,7 @@ pub async fn serve(
     question: Question,
 ) -> Result<(), Failed> {
     let chain = match &caller.chain {
-        Some(chain) => chain.deeper().map_err(|text| (ResetCode::Refused, text))?,
+        Some(chain) => chain.deeper(&named.worker).map_err(|text| (ResetCode::Refused, text))?,
         None => return Ok(()),
     };
     let worker = named.worker.clone();

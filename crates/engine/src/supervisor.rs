@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use selvedge_confine::cgroup::CgroupRoot;
 use selvedge_model::{Snapshot, VersionId};
+use selvedge_wire::{Kind, frame};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::host::{Group, Host, Offence, Verdict};
 use crate::pool::{Found, Instance};
+use crate::pulse::Beat;
 use crate::shared::{Order, Shared};
 use crate::{EngineError, LocalEngine, inspect, load};
 
@@ -207,6 +209,26 @@ impl Supervisor {
                     break;
                 }
             }
+            if !host.closing.load(Ordering::Relaxed)
+                && (0..host.threads).any(|thread| self.is_lost(&host, thread))
+            {
+                host.abandon();
+                self.ended(&host, Verdict { offender: None, reason: "it did not answer any more".into() });
+            }
+        }
+    }
+
+    /// Asks a host's thread now and then whether it is there; whether it has not answered for too long.
+    fn is_lost(&self, host: &Arc<Host>, thread: usize) -> bool {
+        let Ok(connection) = self.engine.connection(host, thread) else { return false };
+        let in_turn = host.page.threads[thread].instance.load(Ordering::Relaxed) != 0;
+        match connection.pulse.look(in_turn) {
+            Beat::Wait => false,
+            Beat::Ask => {
+                connection.send(|out| frame::put(out, Kind::Ping, 0, 0, &[]));
+                false
+            }
+            Beat::Lost => !self.shared.pool.is_inspected(host.id, thread),
         }
     }
 

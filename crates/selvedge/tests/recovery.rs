@@ -369,3 +369,21 @@ fn a_damaged_code_cache_is_no_obstacle() {
     let selvedge = Selvedge::start_in(selvedge.ended());
     assert_eq!(selvedge.get("w", "/").body, "one");
 }
+
+/// A host that stands still outside of any worker's turn is found by asking it, and what waits for it is repeated.
+#[test]
+fn a_host_that_hangs_is_ended() {
+    let selvedge = Selvedge::start();
+    selvedge.deploy_limited("w", &worker("one"), json!({}));
+    assert_eq!(selvedge.get("w", "/").body, "one");
+    let pid = host(&selvedge, "account default");
+    kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::STOP).unwrap();
+    // Long before its own limit of thirty seconds.
+    let answer = selvedge.get("w", "/");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "one"), "{answer:?}");
+    assert_ne!(host(&selvedge, "account default"), pid);
+    eventually("the process is no more", || {
+        // Of one that has ended and was not yet waited for, nothing is left but its entry.
+        std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default().is_empty().then_some(())
+    });
+}

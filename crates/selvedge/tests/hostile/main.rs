@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod afterwards;
 mod amplification;
 mod answers;
 mod bodies;
