@@ -25,6 +25,8 @@ pub struct EngineConfig {
     pub idle_s: u64,
     /// Runs hosts even where this machine cannot confine them.
     pub allow_unconfined: bool,
+    /// Debuggers see the modules of workers; `selvedge dev --inspect` sets it.
+    pub inspect: bool,
     /// Memory for what workers store by the Cache API, MiB.
     pub cache_mb: u64,
     /// Largest message that is taken from a WebSocket's peer, bytes; at most 32 MiB.
@@ -59,6 +61,7 @@ impl Default for EngineConfig {
             host_memory_mb: 1024,
             idle_s: 600,
             allow_unconfined: false,
+            inspect: false,
             cache_mb: 64,
             socket_message_bytes: selvedge_wire::socket::MESSAGE_MAX,
             socket_ping_s: 30,

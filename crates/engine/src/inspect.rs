@@ -5,11 +5,14 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use selvedge_model::Worker;
-use selvedge_wire::door::{Door, INSPECTOR_MESSAGE_MAX, put_inspector_message, take_inspector_message};
+use selvedge_wire::door::{Door, put_inspector_message, take_inspector_message};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
+
+/// Largest message of an inspector in either direction, bytes.
+pub use selvedge_wire::door::INSPECTOR_MESSAGE_MAX;
 
 use crate::pool::Instance;
 use crate::shared::Order;

@@ -117,6 +117,7 @@ async fn attempt(
         artifact_len: code.len() as u32,
         compatibility: selvedge_model::compatibility::bits(&worker.compatibility_flags),
         want_code_cache: cache.is_empty(),
+        inspectable: shared.config.inspect,
         name: &name,
     };
     let stream = connection.call(instance.id, "", None, false, |out, id| Call::Load(load).put(out, 0, id));

@@ -124,13 +124,13 @@ impl Line {
 
 /// What V8's callbacks work on.
 struct Link {
-    line: Rc<Line>,
-    /// Nothing before V8 has made it, and again once the inspector goes.
+    /// Where the session's messages come from and go to; nothing while there is no session.
+    line: RefCell<Option<Rc<Line>>>,
     session: RefCell<Option<Rc<V8InspectorSession>>>,
     context: v8::Global<v8::Context>,
     isolate: v8::UnsafeRawIsolatePtr,
     slot: &'static ThreadSlot,
-    pauses: bool,
+    pauses: Cell<bool>,
     paused: Cell<bool>,
 }
 
@@ -146,12 +146,19 @@ impl Link {
         }
     }
 
-    fn dispatch_arrived(&self) {
-        self.line.read();
-        while let Some(message) = self.line.next() {
+    fn line(&self) -> Option<Rc<Line>> {
+        self.line.borrow().clone()
+    }
+
+    /// Does what the messages that have arrived ask for; false once the other end is gone.
+    fn dispatch_arrived(&self) -> bool {
+        let Some(line) = self.line() else { return false };
+        line.read();
+        while let Some(message) = line.next() {
             self.dispatch(&message);
         }
-        self.line.flush();
+        line.flush();
+        !line.closed()
     }
 }
 
@@ -163,8 +170,8 @@ impl ChannelImpl for Replies {
     }
 
     fn send_notification(&self, message: v8::UniquePtr<StringBuffer>) {
-        if let Some(message) = message.as_ref() {
-            self.0.line.send(message.string().to_string().as_bytes());
+        if let (Some(message), Some(line)) = (message.as_ref(), self.0.line()) {
+            line.send(message.string().to_string().as_bytes());
         }
     }
 
@@ -176,15 +183,15 @@ struct Pause(Rc<Link>);
 impl V8InspectorClientImpl for Pause {
     fn run_message_loop_on_pause(&self, _group: i32) {
         let link = &self.0;
-        if !link.pauses || link.paused.replace(true) {
+        let Some(line) = link.line().filter(|_| link.pauses.get()) else { return };
+        if link.paused.replace(true) {
             return;
         }
         // Whoever watches over the thread is not to take this for a turn that does not end.
         let running = link.slot.instance.swap(0, Ordering::AcqRel);
         while link.paused.get() {
-            link.line.wait();
-            link.dispatch_arrived();
-            if link.line.closed() {
+            line.wait();
+            if !link.dispatch_arrived() {
                 link.dispatch(br#"{"id":0,"method":"Debugger.disable"}"#);
                 break;
             }
@@ -219,31 +226,29 @@ impl V8InspectorClientImpl for Pause {
     }
 }
 
-/// A session with one worker's V8.
+/// One worker's V8, made ready for a session. V8 shows only those modules that were compiled since.
 pub struct Inspector {
     link: Rc<Link>,
     v8: V8Inspector,
 }
 
 impl Inspector {
-    /// Begins a session. The isolate must be entered.
-    pub fn attach(
+    /// Makes V8 ready. The isolate must be entered.
+    pub fn new(
         isolate: &mut v8::OwnedIsolate,
         context: &v8::Global<v8::Context>,
         name: &str,
-        line: Rc<Line>,
         slot: &'static ThreadSlot,
-        pauses: bool,
     ) -> Self {
         // SAFETY: only used while the isolate lives, see `ensure_default_context_in_group`.
         let pointer = unsafe { isolate.as_raw_isolate_ptr() };
         let link = Rc::new(Link {
-            line,
+            line: RefCell::default(),
             session: RefCell::default(),
             context: context.clone(),
             isolate: pointer,
             slot,
-            pauses,
+            pauses: Cell::new(false),
             paused: Cell::new(false),
         });
         let v8 = V8Inspector::create(isolate, V8InspectorClient::new(Box::new(Pause(link.clone()))));
@@ -253,29 +258,46 @@ impl Inspector {
         let wide: Vec<u16> = name.encode_utf16().collect();
         let about = StringView::from(&br#"{"isDefault":true,"type":"default"}"#[..]);
         v8.context_created(context, GROUP, StringView::from(&wide[..]), about);
-        let channel = Channel::new(Box::new(Replies(link.clone())));
-        let trust = V8InspectorClientTrustLevel::FullyTrusted;
-        let session = v8.connect(GROUP, channel, StringView::empty(), trust);
-        *link.session.borrow_mut() = Some(Rc::new(session));
         Self { link, v8 }
     }
 
-    /// Whether it may pause, and hears what is logged.
-    pub fn pauses(&self) -> bool {
-        self.link.pauses
+    /// Begins a session, unless there is one. The isolate must be entered.
+    pub fn connect(&self, isolate: &mut v8::OwnedIsolate, line: Rc<Line>, pauses: bool) {
+        if self.connected() {
+            return;
+        }
+        v8::scope!(let scope, isolate);
+        let context = v8::Local::new(scope, &self.link.context);
+        let _scope = &mut v8::ContextScope::new(scope, context);
+        self.link.pauses.set(pauses);
+        *self.link.line.borrow_mut() = Some(line);
+        let channel = Channel::new(Box::new(Replies(self.link.clone())));
+        let trust = V8InspectorClientTrustLevel::FullyTrusted;
+        let session = self.v8.connect(GROUP, channel, StringView::empty(), trust);
+        *self.link.session.borrow_mut() = Some(Rc::new(session));
     }
 
-    /// Does what the messages that have arrived ask for; false once the other end is gone. The isolate must be entered.
+    /// Whether there is a session.
+    pub fn connected(&self) -> bool {
+        self.link.session.borrow().is_some()
+    }
+
+    /// Does what the messages that have arrived ask for; false once the other end is gone, and the session with it. The
+    /// isolate must be entered.
     pub fn serve(&self, isolate: &mut v8::OwnedIsolate) -> bool {
         v8::scope!(let scope, isolate);
         let context = v8::Local::new(scope, &self.link.context);
         let scope = &mut v8::ContextScope::new(scope, context);
-        self.link.dispatch_arrived();
+        let alive = self.link.dispatch_arrived();
         scope.perform_microtask_checkpoint();
-        !self.link.line.closed()
+        if !alive {
+            self.link.line.take();
+            self.link.session.take();
+        }
+        alive
     }
 
-    /// Ends the session. The isolate must be entered.
+    /// Takes V8 out of inspection. The isolate must be entered.
     pub fn detach(self, isolate: &mut v8::OwnedIsolate) {
         v8::scope!(let scope, isolate);
         let context = v8::Local::new(scope, &self.link.context);

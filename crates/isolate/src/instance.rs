@@ -37,6 +37,8 @@ pub struct Instance {
     context: v8::Global<v8::Context>,
     entry: Entry,
     inspector: Option<Inspector>,
+    /// Its modules are to be visible to inspectors.
+    inspectable: bool,
     pub phase: Phase,
     pub created_ns: u64,
     /// In the thread's queue of isolates whose garbage is to be collected.
@@ -91,6 +93,7 @@ impl Instance {
             context: parts.context,
             entry: parts.entry,
             inspector: None,
+            inspectable: load.inspectable,
             phase,
             created_ns: now_ns,
             resting: false,
@@ -246,8 +249,10 @@ impl Instance {
     }
 
     /// Compiles, links and evaluates the worker's modules. The isolate must be entered.
-    /// `stop_asked` is not 0 once the turn was to end.
-    pub fn load(&mut self, now_ns: u64, stop_asked: &AtomicU64) {
+    pub fn load(&mut self, now_ns: u64, slot: &'static ThreadSlot) {
+        if self.inspectable {
+            self.make_inspectable(slot);
+        }
         let Phase::Receiving { wire_id, received, env_len, artifact_len, want_code_cache } =
             std::mem::replace(&mut self.phase, Phase::Ready)
         else {
@@ -271,7 +276,7 @@ impl Instance {
             modules::start(scope, &self.state, code, artifact_len)
         };
         match started {
-            Ok(()) => self.settle(now_ns, stop_asked),
+            Ok(()) => self.settle(now_ns, &slot.stop_asked_ns),
             Err(failure) => self.refuse(failure),
         }
     }
@@ -377,29 +382,38 @@ impl Instance {
     pub fn inspect(&mut self, line: Rc<Line>, slot: &'static ThreadSlot, pauses: bool) {
         // The one before may have left just now.
         self.serve_inspector();
-        if self.inspector.is_none() && matches!(self.phase, Phase::Ready) {
-            let name = &self.state.name;
-            self.inspector =
-                Some(Inspector::attach(&mut self.isolate, &self.context, name, line, slot, pauses));
+        if !matches!(self.phase, Phase::Ready) {
+            return;
+        }
+        self.make_inspectable(slot);
+        if let Some(inspector) = self.inspector.as_ref().filter(|inspector| !inspector.connected()) {
+            inspector.connect(&mut self.isolate, line, pauses);
             self.tell_inspected(pauses);
             self.serve_inspector();
         }
     }
 
-    /// Does what an inspector asks for. The isolate must be entered.
-    pub fn serve_inspector(&mut self) {
-        let Some(inspector) = &self.inspector else { return };
-        if !inspector.serve(&mut self.isolate) {
-            self.end_inspection();
+    fn make_inspectable(&mut self, slot: &'static ThreadSlot) {
+        if self.inspector.is_none() {
+            let name = &self.state.name;
+            self.inspector = Some(Inspector::new(&mut self.isolate, &self.context, name, slot));
         }
     }
 
-    fn end_inspection(&mut self) {
-        let Some(inspector) = self.inspector.take() else { return };
-        if inspector.pauses() {
-            self.tell_inspected(false);
+    /// Does what an inspector asks for. The isolate must be entered.
+    pub fn serve_inspector(&mut self) {
+        let Some(inspector) = self.inspector.as_ref().filter(|inspector| inspector.connected()) else {
+            return;
+        };
+        if inspector.serve(&mut self.isolate) {
+            return;
         }
-        inspector.detach(&mut self.isolate);
+        self.tell_inspected(false);
+        if !self.inspectable
+            && let Some(inspector) = self.inspector.take()
+        {
+            inspector.detach(&mut self.isolate);
+        }
     }
 
     /// `console` shows its values to an inspector, too.

@@ -155,6 +155,7 @@ fn nobody(snapshot: Snapshot, handle: v8::IsolateHandle) -> Result<Box<State>, S
         artifact_len: 0,
         compatibility: 0,
         want_code_cache: false,
+        inspectable: false,
         name: "",
     };
     let signal = eventfd(0, EventfdFlags::CLOEXEC).map_err(|error| format!("eventfd: {error}"))?;

@@ -44,7 +44,7 @@ const WAKE: u64 = u64::MAX;
 /// Added to an instance's number, its inspector's socket among the connections' indices.
 const INSPECTOR: u64 = 1 << 32;
 /// CPU time for what an inspector asks of V8 at once, nanoseconds; the worker does not pay for it.
-const INSPECTOR_NS: u64 = 10_000_000_000;
+const INSPECTOR_NS: u64 = 5_000_000_000;
 /// Smallest heap of timers that is searched for cancelled ones.
 const TIMERS_COMPACT: usize = 4096;
 /// Answers of jobs that are delivered before anything else is looked at.

@@ -6,6 +6,7 @@ mod client;
 mod clock;
 mod commands;
 mod failure;
+mod inspector;
 mod log_view;
 mod places;
 mod project;

@@ -119,6 +119,8 @@ pub struct Load<'a> {
     pub compatibility: u32,
     /// Whether to answer with a code cache.
     pub want_code_cache: bool,
+    /// Whether inspectors are to see its modules.
+    pub inspectable: bool,
     /// Name for stack traces and messages.
     pub name: &'a str,
 }
@@ -275,7 +277,7 @@ impl Call<'_> {
                 ] {
                     out.extend_from_slice(&number.to_le_bytes());
                 }
-                out.push(u8::from(load.want_code_cache));
+                out.push(u8::from(load.want_code_cache) | u8::from(load.inspectable) << 1);
                 out.extend_from_slice(load.name.as_bytes());
             }
             Call::Fetch(fetch) => {
@@ -323,18 +325,26 @@ impl Call<'_> {
     pub fn decode(payload: &[u8]) -> Result<Call<'_>, WireError> {
         let mut reader = Reader { rest: payload, what: "OPEN" };
         match reader.u8()? {
-            1 => Ok(Call::Load(Load {
-                instance: reader.u32()?,
-                memory_mb: reader.u32()?,
-                cpu_ms: reader.u32()?,
-                cpu_burst_ms: reader.u32()?,
-                subrequests: reader.u32()?,
-                env_len: reader.u32()?,
-                artifact_len: reader.u32()?,
-                compatibility: reader.u32()?,
-                want_code_cache: reader.u8()? != 0,
-                name: reader.utf8_rest()?,
-            })),
+            1 => {
+                let mut load = Load {
+                    instance: reader.u32()?,
+                    memory_mb: reader.u32()?,
+                    cpu_ms: reader.u32()?,
+                    cpu_burst_ms: reader.u32()?,
+                    subrequests: reader.u32()?,
+                    env_len: reader.u32()?,
+                    artifact_len: reader.u32()?,
+                    compatibility: reader.u32()?,
+                    want_code_cache: false,
+                    inspectable: false,
+                    name: "",
+                };
+                let flags = reader.u8()?;
+                load.want_code_cache = flags & 1 != 0;
+                load.inspectable = flags & 2 != 0;
+                load.name = reader.utf8_rest()?;
+                Ok(Call::Load(load))
+            }
             2 => Fetch::take(reader).map(Call::Fetch),
             3 => Ok(Call::Scheduled(Scheduled {
                 instance: reader.u32()?,
@@ -557,7 +567,7 @@ mod tests {
         #[test]
         fn calls_survive(instance: u32, wall_ms: u32, time_ms: u64, a in any::<Vec<u8>>(), b in any::<Vec<u8>>(), s in ".*", want: bool) {
             let calls = [
-                Call::Load(Load { instance, memory_mb: wall_ms, cpu_ms: 1, cpu_burst_ms: 2, subrequests: 3, env_len: 5, artifact_len: 4, compatibility: 3, want_code_cache: want, name: &s }),
+                Call::Load(Load { instance, memory_mb: wall_ms, cpu_ms: 1, cpu_burst_ms: 2, subrequests: 3, env_len: 5, artifact_len: 4, compatibility: 3, want_code_cache: want, inspectable: !want, name: &s }),
                 Call::Fetch(Fetch { instance, wall_ms, socket: want, http2: !want, method: &a, url: &b, headers: &a }),
                 Call::Scheduled(Scheduled { instance, wall_ms, time_ms, cron: &s }),
                 Call::Invoke(Invoke { entrypoint: &s, props: &s, subrequests: wall_ms, fetch: Fetch { instance, wall_ms, socket: want, http2: !want, method: &a, url: &b, headers: &a } }),

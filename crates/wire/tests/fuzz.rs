@@ -45,6 +45,7 @@ fn conversation(text: &str, bytes: &[u8], number: u32) -> Vec<u8> {
         artifact_len: 5,
         compatibility: 3,
         want_code_cache: true,
+        inspectable: true,
         name: text,
     };
     Call::Load(load).put(&mut out, 0, 1);

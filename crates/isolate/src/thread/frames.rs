@@ -182,8 +182,8 @@ impl Thread {
                 if let Some(connection) = self.connections[index].as_mut() {
                     connection.streams.remove(&frame.stream);
                 }
-                let stop_asked = &self.setup.slot.stop_asked_ns;
-                self.guarded(place.instance, None, |instance| instance.load(monotonic_ns(), stop_asked));
+                let slot = self.setup.slot;
+                self.guarded(place.instance, None, |instance| instance.load(monotonic_ns(), slot));
             }
             return Ok(());
         }

@@ -5,21 +5,24 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use clap::Args;
 use notify::{RecursiveMode, Watcher};
 use rustix::fs::{CWD, Mode, mkfifoat};
-use selvedge_model::ScriptName;
+use selvedge_model::{AccountId, ScriptName, Snapshot};
 use selvedge_telemetry::access_log::{AccessLogFormat, AccessLogOutput};
 use serde::Deserialize;
+use tokio::sync::watch;
 
 use super::deploy;
 use crate::cli::Shared;
 use crate::client::Client;
 use crate::clock;
 use crate::failure::{Failure, Outcome};
+use crate::inspector::{Inspector, SourceMaps, Target};
 use crate::log_view;
 use crate::places;
 use crate::project::{Project, bundle, collect_assets, dev_vars, dev_vars_file};
@@ -28,13 +31,16 @@ use crate::terminal::{BAD, DIM, GOOD, HINT, Terminal, say};
 
 /// Editors write a file in several steps; what comes within this time is one change.
 const SETTLE: Duration = Duration::from_millis(15);
+/// Limits under which somebody may look at code that is paused, milliseconds.
+const UNHURRIED: [(&str, u64); 3] = [("wall_ms", 3_600_000), ("cpu_ms", 300_000), ("cpu_burst_ms", 300_000)];
 /// Ports tried from the first on.
 const PORTS_TRIED: u16 = 50;
 
 const EXAMPLES: &str = "\
 Examples:
   selvedge dev                the project in this directory
-  selvedge dev hello.ts --port 3000";
+  selvedge dev hello.ts --port 3000
+  selvedge dev --inspect      with a debugger: Chrome (chrome://inspect), VS Code, node inspect";
 
 /// Serve a worker from its sources and reload when they change. Needs no `selvedge up`; nothing is kept.
 #[derive(Debug, Args)]
@@ -46,6 +52,9 @@ pub(crate) struct DevArgs {
     /// Port; the next free one when it is taken
     #[arg(long, default_value_t = 8787)]
     port: u16,
+    /// Let a debugger connect on this port, and lift the limits of time
+    #[arg(long, value_name = "PORT", num_args = 0..=1, require_equals = true, default_missing_value = "9229")]
+    inspect: Option<u16>,
     /// Start even where this machine cannot confine sandboxes; for trusted code only
     #[arg(long)]
     allow_unconfined: bool,
@@ -71,11 +80,19 @@ pub(crate) fn run(args: &DevArgs, shared: &Shared, terminal: Terminal) -> Outcom
     let server = Server::start(settings(args, data.path(), requests)?)?;
     drop(reader);
     let addresses = server.addresses().clone();
+    let debugger = args.inspect.map(|port| Debugger::start(&server, port)).transpose()?;
     let token = places::token(None, data.path())?;
     let client = Client::new(&format!("http://{}", addresses.admin), token, "default")?;
     let port = addresses.http.first().map_or(args.port, SocketAddr::port);
-    let mut session =
-        Session { client, name, path: args.path.clone(), env: env.map(str::to_owned), terminal, port };
+    let mut session = Session {
+        client,
+        name,
+        path: args.path.clone(),
+        env: env.map(str::to_owned),
+        terminal,
+        port,
+        debugger,
+    };
     std::thread::spawn(move || {
         if let Err(failure) = session.follow() {
             terminal.failure(&failure);
@@ -105,6 +122,7 @@ fn settings(args: &DevArgs, data: &Path, requests: PathBuf) -> Outcome<Settings>
     // Whoever stops `dev` does not want to wait.
     settings.edge.shutdown_grace_ms = 500;
     settings.engine.allow_unconfined = args.allow_unconfined;
+    settings.engine.inspect = args.inspect.is_some();
     Ok(settings)
 }
 
@@ -123,6 +141,7 @@ struct Session {
     env: Option<String>,
     terminal: Terminal,
     port: u16,
+    debugger: Option<Debugger>,
 }
 
 impl Session {
@@ -185,7 +204,7 @@ impl Session {
                 dev_vars_file(&root, self.env.as_deref()),
             ]
         }));
-        let project = open_project(&self.path, self.env.as_deref())?;
+        let mut project = open_project(&self.path, self.env.as_deref())?;
         sources.insert(project.root.join(&project.main));
         if let Some(assets) = &project.assets {
             let only = project.main.as_os_str().is_empty();
@@ -197,13 +216,26 @@ impl Session {
         {
             self.terminal.warning(&warning);
         }
-        deploy::upload(&self.client, &self.name, &project, bundle, "", |_| {})
+        let Some(debugger) = &self.debugger else {
+            return deploy::upload(&self.client, &self.name, &project, bundle, "", |_| {});
+        };
+        for (limit, most) in UNHURRIED {
+            project.limits.insert(limit.into(), most.into());
+        }
+        let maps = SourceMaps::of(&bundle, &project.root);
+        let answer = deploy::upload(&self.client, &self.name, &project, bundle, "", |_| {})?;
+        debugger.follow(&self.name, maps);
+        Ok(answer)
     }
 
     fn say_ready(&self, first: bool, took: Duration, answer: &serde_json::Value) {
         let ms = took.as_millis();
         if self.terminal.json {
-            self.terminal.document(answer);
+            let mut answer = answer.clone();
+            if let Some(debugger) = &self.debugger {
+                answer["inspector"] = debugger.inspector.url().into();
+            }
+            self.terminal.document(&answer);
         } else if first {
             say!(
                 "{GOOD}✓{GOOD:#} {} answers at {HINT}http://{}.localhost:{}{HINT:#}  {DIM}(ready in {ms} ms; Ctrl-C ends){DIM:#}\n",
@@ -211,6 +243,15 @@ impl Session {
                 self.name,
                 self.port
             );
+            if let Some(debugger) = &self.debugger {
+                let inspector = &debugger.inspector;
+                say!(
+                    "  debugger at {HINT}{}{HINT:#}\n  {DIM}Chrome: chrome://inspect   VS Code: attach to port {}   terminal: node inspect {}{DIM:#}\n",
+                    inspector.url(),
+                    inspector.address.port(),
+                    inspector.address
+                );
+            }
         } else {
             say!(
                 "{DIM}{}{DIM:#} {GOOD}reloaded{GOOD:#}  {DIM}in {ms} ms{DIM:#}",
@@ -233,6 +274,32 @@ impl Session {
                 }
             }
         });
+    }
+}
+
+/// The debugger, and what is deployed.
+struct Debugger {
+    inspector: Inspector,
+    deployed: watch::Receiver<Arc<Snapshot>>,
+}
+
+impl Debugger {
+    fn start(server: &Server, port: u16) -> Outcome<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map_err(|error| {
+            Failure::new("listen", format!("the debugger cannot listen on port {port}: {error}"))
+                .help("another debugger may be there; choose a port with --inspect=PORT")
+        })?;
+        let (engine, deployed) = server.inner();
+        Ok(Self { inspector: Inspector::start(listener, engine)?, deployed })
+    }
+
+    /// Debugs the version that answers now.
+    fn follow(&self, name: &ScriptName, maps: SourceMaps) {
+        let deployed = self.deployed.borrow();
+        let deployment = deployed.scripts.get(&(AccountId::default_account(), name.clone()));
+        if let Some(share) = deployment.and_then(|deployment| deployment.shares.first()) {
+            self.inspector.follow(Target { worker: share.worker.clone(), maps });
+        }
     }
 }
 

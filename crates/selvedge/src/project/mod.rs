@@ -15,6 +15,8 @@ use selvedge_model::{Binding, BindingValue, ScriptName};
 use serde_json::{Map, Value};
 
 pub(crate) use assets::{AssetFiles, AssetsConfig, collect as collect_assets};
+#[cfg(test)]
+pub(crate) use bundle::UploadModule;
 pub(crate) use bundle::{Bundle, bundle};
 pub(crate) use dotenv::{dev_vars, dev_vars_file};
 

@@ -13,7 +13,8 @@ use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use selvedge_control::{Control, PublicUrl};
 use selvedge_edge::{AdminState, Edge, Readiness, admin_router};
-use selvedge_engine::{Engine, EngineConfig, StartError};
+use selvedge_engine::{Engine, EngineConfig, EngineHandle, StartError};
+use selvedge_model::Snapshot;
 use selvedge_store::{Artifacts, SecretKey, Store};
 use selvedge_telemetry::{AccessLog, HttpMetrics, LogHub, Registry};
 use serde::Serialize;
@@ -50,6 +51,7 @@ pub(crate) struct Server {
     readiness: Arc<Readiness>,
     edge: Edge,
     engine: Engine,
+    deployed: watch::Receiver<Arc<Snapshot>>,
     access_log: AccessLog,
     /// Given up last.
     lock: DataLock,
@@ -92,6 +94,7 @@ impl Server {
         access_log.register(&mut registry);
         let grace = Duration::from_millis(settings.edge.shutdown_grace_ms);
         let domain = settings.edge.base_domains.first().cloned().unwrap_or_else(|| "localhost".into());
+        let deployed = follow.clone();
         let edge = Edge::start(settings.edge, follow, engine.handle(), &access_log, &metrics)
             .map_err(|error| Failure::new("listen", error.to_string()))?;
 
@@ -126,9 +129,15 @@ impl Server {
             readiness,
             edge,
             engine,
+            deployed,
             access_log,
             lock,
         })
+    }
+
+    /// For whoever inspects workers in this process: the engine, and what is deployed.
+    pub(crate) fn inner(&self) -> (EngineHandle, watch::Receiver<Arc<Snapshot>>) {
+        (self.engine.handle(), self.deployed.clone())
     }
 
     /// Where it listens.
