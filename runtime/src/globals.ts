@@ -26,6 +26,7 @@ import { installScheduler } from "./time/scheduler.ts";
 import { clearInterval, clearTimeout, setInterval, setTimeout, timerDue } from "./time/timers.ts";
 import { URLSearchParams } from "./url/search-params.ts";
 import { URL } from "./url/url.ts";
+import { installWasm } from "./wasm.ts";
 import { createConsole, setInspected } from "./console/console.ts";
 import { describeInterfaces } from "./console/interfaces.ts";
 import { installCrypto } from "./crypto.ts";
@@ -136,6 +137,7 @@ export function deliverEntry(): void {
   const entry: Entry = {
     start: (env, switches) => {
       installTemporal();
+      installWasm();
       beginTime();
       startEnvironment(env);
       installNode(switches ?? 0, env ?? "[]");

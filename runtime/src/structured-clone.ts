@@ -8,6 +8,7 @@ import {
 import { isInterfacePrototype, requireArguments, toDictionary } from "./internal/webidl.ts";
 import { copyException, DOMException, isDOMException } from "./dom/exception.ts";
 import { copyBlob } from "./fetch/blob.ts";
+import { transferableStreams } from "./streams/transferable.ts";
 import * as ops from "./host.ts";
 
 /** Objects of one kind that can be given away. */
@@ -15,11 +16,11 @@ export interface TransferableKind {
   owns(value: object): boolean;
   /** What the receiver gets. Throws a "DataCloneError" when the object cannot be given away now. */
   begin(value: object): object;
-  /** Nothing can fail any more: `to` takes the place of `from`. */
+  /** `to` takes the place of `from`. Throws a "DataCloneError" when the copying has made that impossible. */
   finish(from: object, to: object): void;
 }
 
-const kinds: TransferableKind[] = [];
+const kinds: TransferableKind[] = [transferableStreams];
 /** Each gives a copy of an object of one kind, or undefined. */
 const copiers: ((value: object) => object | undefined)[] = [copyBlob];
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use selvedge_model::{Artifact, Diagnostic, ModuleKind};
-use selvedge_model::{builtin, compatibility};
+use selvedge_model::{builtin, compatibility, wasm};
 
 use crate::state::State;
 
@@ -303,7 +303,13 @@ fn data_value<'s>(
             v8::json::parse(scope, text)
         }
         ModuleKind::Wasm => match v8::WasmModuleObject::compile(scope, content) {
-            Some(module) => Some(module.into()),
+            Some(module) if wasm::shares_memory(content) == Some(false) => Some(module.into()),
+            Some(_) => throw(
+                scope,
+                &format!(
+                    "bad_module: {name:?} defines or imports a shared memory, which no worker may have; build it without threads"
+                ),
+            ),
             None => throw(scope, &format!("bad_module: {name:?} is not a valid WebAssembly module")),
         },
         _ => {

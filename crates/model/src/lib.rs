@@ -14,6 +14,7 @@ pub mod isolation;
 pub mod limits;
 pub mod log;
 pub mod route;
+pub mod wasm;
 
 pub use artifact::{Artifact, ArtifactError, Module, ModuleKind};
 pub use deployment::{Binding, BindingValue, ScriptDeployment, Share, Snapshot, Worker};

@@ -28,6 +28,40 @@ fn compression_there_and_back() {
 }
 
 #[test]
+fn streams_are_given_away() {
+    let selvedge = worker();
+    gives(
+        &selvedge,
+        "transferredStreams",
+        "[true,true,true,1,{\"a\":[1]},2,true,[{\"x\":1},\"b\",\"closed\"],true,true,true,true,\"UP\",true,\"through a port\"]",
+    );
+    let refused = ["\"DataCloneError\""; 7].join(",");
+    gives(
+        &selvedge,
+        "streamsNotTransferred",
+        &format!(
+            "[{refused},\"canceled DataCloneError\",\"DataCloneError\",{{\"deep\":{{\"a\":1}}}},true,\"RangeError: mine\",true]"
+        ),
+    );
+}
+
+#[test]
+fn keys_are_cloned() {
+    gives(
+        &worker(),
+        "clonedKeys",
+        "[true,true,true,false,[\"sign\"],{\"name\":\"HMAC\",\"hash\":{\"name\":\"SHA-256\"},\"length\":24},true,true,\"b\",\"f.txt\",\
+         \"InvalidAccessError\",\"DataCloneError\"]",
+    );
+}
+
+#[test]
+fn webassembly_from_responses() {
+    let refused = [["\"CompileError\""; 2].join(","), ["\"TypeError\""; 5].join(",")].join(",");
+    gives(&worker(), "wasmStreaming", &format!("[{refused},\"RangeError\",true]"));
+}
+
+#[test]
 fn compression_costs_what_is_read() {
     let selvedge = Selvedge::start();
     let dir = tempfile::tempdir().unwrap();

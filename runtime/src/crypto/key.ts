@@ -1,6 +1,7 @@
 /** `CryptoKey`. */
 import { ArrayPrototypeJoin, ArrayPrototypePush, NativeUint8Array, StringPrototypeSlice } from "../internal/primordials.ts";
 import { finishInterface, illegalConstructor, INTERNAL } from "../internal/webidl.ts";
+import { addCloneable } from "../structured-clone.ts";
 import { syntaxError } from "./errors.ts";
 import { toTexts } from "./convert.ts";
 import type { Handle } from "../ops.d.ts";
@@ -130,3 +131,9 @@ function describe({ name, hash, length, namedCurve, modulusLength, publicExponen
   if (namedCurve !== undefined) return { name, namedCurve };
   return { name };
 }
+
+// Keys are cloneable (Web Cryptography, section 13.5): the copy has the same key behind it, which nothing changes.
+addCloneable((value) => {
+  const inner = innerOf(value);
+  return inner === undefined ? undefined : new CryptoKey(INTERNAL, inner);
+});

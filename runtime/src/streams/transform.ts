@@ -309,7 +309,13 @@ export class TransformPair {
 }
 
 let newTransformController: (transform: Transform) => TransformStreamDefaultController;
-let sidesOf: (stream: TransformStream) => Transform;
+/** The two sides, which need not be those of one transform: a stream that was transferred has others. */
+interface Sides {
+  readonly readable: DefaultController;
+  readonly writable: WritableController;
+}
+let sidesOf: (stream: TransformStream) => Sides;
+let isTransformStream: (value: unknown) => value is TransformStream;
 
 interface TransformerMembers {
   cancel: unknown;
@@ -321,11 +327,11 @@ interface TransformerMembers {
 }
 
 export class TransformStream {
-  #transform: Transform;
+  #transform: Sides;
 
   constructor(transformer: unknown = undefined, writableStrategy: unknown = undefined, readableStrategy: unknown = undefined) {
     if (transformer === INTERNAL) {
-      this.#transform = writableStrategy as Transform;
+      this.#transform = writableStrategy as Sides;
       return;
     }
     if (transformer === null || (transformer !== undefined && typeof transformer !== "object" && typeof transformer !== "function")) {
@@ -350,8 +356,9 @@ export class TransformStream {
     };
     const plain = cancel === undefined && flush === undefined && start === undefined && transform === undefined;
     if (plain) {
-      this.#transform = new Transform(IDENTITY, sizes);
-      this.#transform.start(undefined);
+      const state = new Transform(IDENTITY, sizes);
+      this.#transform = state;
+      state.start(undefined);
       return;
     }
     const user = new UserTransformer(transformer, transform, flush, cancel);
@@ -368,6 +375,7 @@ export class TransformStream {
 
   static {
     sidesOf = (stream) => stream.#transform;
+    isTransformStream = (value): value is TransformStream => typeof value === "object" && value !== null && #transform in value;
   }
 
   get readable(): ReadableStream {
@@ -411,4 +419,4 @@ export class TransformStreamDefaultController {
 }
 finishInterface(TransformStreamDefaultController, "TransformStreamDefaultController");
 
-export { sidesOf };
+export { isTransformStream, sidesOf };

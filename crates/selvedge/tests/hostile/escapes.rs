@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::common::Selvedge;
 use crate::common::api::Module;
 use crate::contained;
 use crate::scene::{Scene, handler};
@@ -28,6 +29,45 @@ contained! {
     import_of_a_file_url: "await import('file:///etc/passwd');" => 500 "worker_exception";
     import_of_data: "await import('data:text/javascript,export default 1');" => 500 "worker_exception";
     import_of_a_hostile_name: "await import({ toString() { throw new Error('x') } });" => 500 "worker_exception";
+    shared_memory: "new WebAssembly.Memory({ initial: 1, maximum: 1, shared: true });" => 500 "worker_exception";
+    wasm_compiled_from_a_response:
+        "const body = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0]);\n\
+         await WebAssembly.compileStreaming(new Response(body, { headers: { 'content-type': 'application/wasm' } }));"
+            => 500 "worker_exception";
+}
+
+/// However it is asked for, no memory is shared.
+#[test]
+fn no_memory_is_shared() {
+    let attack = "\
+        const tried = [];\n\
+        const attempt = (make) => {\n\
+          try {\n\
+            const { buffer } = make();\n\
+            tried.push(Object.prototype.toString.call(buffer));\n\
+          } catch (error) {\n\
+            tried.push(error instanceof TypeError && /shared/.test(error.message) ? 'refused' : String(error));\n\
+          }\n\
+        };\n\
+        const wanted = { initial: 1, maximum: 1, shared: true };\n\
+        const { Memory } = WebAssembly;\n\
+        attempt(() => new Memory(wanted));\n\
+        attempt(() => new (class extends Memory {})(wanted));\n\
+        attempt(() => Reflect.construct(Memory, [wanted], Object));\n\
+        attempt(() => new Memory.prototype.constructor(wanted));\n\
+        attempt(() => new (Object.getPrototypeOf(new Memory({ initial: 1 })).constructor)(wanted));\n\
+        attempt(() => new Memory(new Proxy(wanted, {})));\n\
+        let asked = 0;\n\
+        attempt(() => new Memory({ initial: 1, maximum: 1, get shared() { return asked++ > 0; } }));\n\
+        attempt(() => new Memory({ initial: 1, get maximum() { Object.prototype.shared = true; return 1; } }));\n\
+        delete Object.prototype.shared;\n\
+        attempt(() => new Memory({ initial: 1, maximum: 1, get shared() { Object.prototype.shared = true; } }));\n\
+        delete Object.prototype.shared;\n\
+        const grown = new Memory({ initial: 1, maximum: 2 });\n\
+        return new Response(JSON.stringify([tried.join(), asked, grown.grow(1), grown.buffer.byteLength, Memory.name, Memory.length]));";
+    let refused =
+        "refused,refused,refused,refused,refused,refused,[object ArrayBuffer],refused,[object ArrayBuffer]";
+    Scene::new(attack, limits()).answers(&format!("[\"{refused}\",1,1,131072,\"Memory\",1]"));
 }
 
 /// `run` waits on memory that is shared with nobody, without a limit of time: `memory.atomic.wait32` of the threads
@@ -36,19 +76,25 @@ const WAIT: &[u8] =
     b"\0asm\x01\0\0\0\x01\x05\x01\x60\0\x01\x7f\x03\x02\x01\0\x05\x04\x01\x03\x01\x01\x07\x07\x01\x03run\0\0\
     \x0a\x0e\x01\x0c\0\x41\0\x41\0\x42\x7f\xfe\x01\x02\0\x0b";
 
+/// Neither does a module bring one along.
 #[test]
-fn wait_on_memory() {
-    let attack = "\
-        if (typeof Atomics !== 'undefined') return new Response('Atomics');\n\
-        try {\n\
-          return new Response(`waited ${new WebAssembly.Instance(wait).exports.run()}`);\n\
-        } catch (error) {\n\
-          return new Response(`${error.name}: ${error.message}`);\n\
-        }";
-    let code = handler("import wait from './wait.wasm';", attack);
-    let modules = [Module::main(&code), Module::wasm("wait.wasm", WAIT)];
-    Scene::with_modules(&modules, limits(), "")
-        .answers("RuntimeError: Atomics.wait cannot be called in this context");
+fn modules_with_shared_memory_are_not_deployed() {
+    let selvedge = Selvedge::start();
+    let main = Module::main("import w from './w.wasm'; export default { fetch: () => new Response(`${w}`) }");
+    // (memory 1 2 shared); (import "m" "m" (memory 1 2 shared)); (import "m" "m" (memory 1 2))
+    let defined: &[u8] = b"\0asm\x01\0\0\0\x05\x04\x01\x03\x01\x02";
+    let imported: &[u8] = b"\0asm\x01\0\0\0\x02\x09\x01\x01m\x01m\x02\x03\x01\x02";
+    let own: &[u8] = b"\0asm\x01\0\0\0\x02\x09\x01\x01m\x01m\x02\x01\x01\x02";
+    for module in [defined, imported, WAIT] {
+        let answer = selvedge.upload("w", json!({}), &[Module { ..main }, Module::wasm("w.wasm", module)]);
+        assert_eq!(answer.status, 422, "{}", answer.body);
+        let diagnostic = &answer.json()["error"]["diagnostic"];
+        assert_eq!(diagnostic["code"], "bad_module", "{diagnostic}");
+        assert!(diagnostic["message"].as_str().unwrap().contains("shared memory"), "{diagnostic}");
+    }
+    let answer = selvedge.upload("w", json!({}), &[main, Module::wasm("w.wasm", own)]);
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert_eq!(selvedge.get("w", "/").body, "[object WebAssembly.Module]");
 }
 
 /// Names that other hosts of V8 leave in the global scope.

@@ -33,6 +33,121 @@ const cases = {
     }
     return out;
   },
+  async transferredStreams() {
+    const out = [];
+    const source = new ReadableStream({
+      start(controller) {
+        controller.enqueue({ a: [1] });
+        controller.enqueue(bytes(1, 2));
+        controller.close();
+      },
+    });
+    const { stream, other } = structuredClone({ stream: source, other: 1 }, { transfer: [source] });
+    out.push(source.locked);
+    const chunks = [];
+    for await (const chunk of stream) chunks.push(chunk);
+    out.push(stream instanceof ReadableStream, stream !== source, other, chunks[0], chunks[1].length);
+
+    const written = [];
+    const sink = new WritableStream({ write: (chunk) => void written.push(chunk), close: () => void written.push("closed") });
+    const writer = structuredClone(sink, { transfer: [sink] }).getWriter();
+    out.push(sink.locked);
+    const sent = { x: 1 };
+    await writer.write(sent);
+    await writer.write("b");
+    await writer.close();
+    await new Promise((resolve) => setTimeout(resolve));
+    out.push(written, written[0] !== sent);
+
+    const upper = new TransformStream({ transform: (chunk, controller) => controller.enqueue(chunk.toUpperCase()) });
+    const moved = structuredClone(upper, { transfer: [upper] });
+    out.push(moved instanceof TransformStream, upper.readable.locked, upper.writable.locked);
+    const end = moved.writable.getWriter();
+    void end.write("up");
+    void end.close();
+    const reader = moved.readable.getReader();
+    out.push((await reader.read()).value, (await reader.read()).done);
+
+    const { port1, port2 } = new MessageChannel();
+    const arrived = new Promise((resolve) => (port2.onmessage = resolve));
+    const body = new Response("through a port").body;
+    port1.postMessage({ body }, [body]);
+    out.push(await new Response((await arrived).data.body).text());
+    return out;
+  },
+  async streamsNotTransferred() {
+    const out = [];
+    const attemptTo = (value, transfer) => name(() => void structuredClone(value, { transfer }));
+    const locked = new ReadableStream();
+    locked.getReader();
+    const busy = new WritableStream();
+    busy.getWriter();
+    const half = new TransformStream();
+    half.readable.getReader();
+    for (const stream of [locked, busy, half]) out.push(await attemptTo(stream, [stream]));
+    out.push(await attemptTo(new ReadableStream(), []));
+    const twice = new ReadableStream();
+    structuredClone(twice, { transfer: [twice] });
+    out.push(await attemptTo(twice, [twice]));
+    const late = new ReadableStream();
+    out.push(await attemptTo({ get x() { late.getReader(); } }, [late]));
+    const both = new TransformStream();
+    out.push(await attemptTo(1, [both, both.readable]));
+    // What cannot be copied breaks both sides.
+    const strange = new ReadableStream({ pull: (controller) => controller.enqueue(() => 1), cancel: (reason) => void out.push(`canceled ${reason.name}`) }, { highWaterMark: 0 });
+    const received = structuredClone(strange, { transfer: [strange] });
+    out.push(await name(() => received.getReader().read()));
+    let reason;
+    const told = new ReadableStream({ cancel: (given) => void (reason = given) });
+    const mine = { deep: { a: 1 } };
+    await structuredClone(told, { transfer: [told] }).cancel(mine);
+    await new Promise((resolve) => setTimeout(resolve));
+    out.push(reason, reason !== mine);
+    const broken = new ReadableStream({ start: (controller) => controller.error(new RangeError("mine")) });
+    out.push(await attempt(() => structuredClone(broken, { transfer: [broken] }).getReader().read()));
+    // No faster than it is read.
+    let pulls = 0;
+    const endless = new ReadableStream({ pull: (controller) => controller.enqueue(pulls++) }, { highWaterMark: 0 });
+    const slow = structuredClone(endless, { transfer: [endless] }).getReader();
+    await slow.read();
+    await new Promise((resolve) => setTimeout(resolve));
+    out.push(pulls < 5);
+    return out;
+  },
+  async clonedKeys() {
+    const key = await crypto.subtle.importKey("raw", bytes(1, 2, 3), { name: "HMAC", hash: "SHA-256" }, false, ["sign"]);
+    const [copy, again] = structuredClone([key, key]);
+    const mac = async (by) => new Uint8Array(await crypto.subtle.sign("HMAC", by, bytes(9))).join();
+    const { port1, port2 } = new MessageChannel();
+    const arrived = new Promise((resolve) => (port2.onmessage = resolve));
+    port1.postMessage({ key, blob: new Blob(["b"]), file: new File(["f"], "f.txt") });
+    const { data } = await arrived;
+    return [
+      copy instanceof CryptoKey, copy !== key, copy === again, copy.extractable, copy.usages, copy.algorithm,
+      (await mac(copy)) === (await mac(key)), (await mac(data.key)) === (await mac(key)),
+      await data.blob.text(), data.file.name,
+      await name(() => crypto.subtle.exportKey("raw", copy)),
+      await name(() => structuredClone({ __proto__: CryptoKey.prototype })),
+    ];
+  },
+  async wasmStreaming() {
+    const type = { "content-type": "Application/WASM" };
+    const make = (init) => new Response(bytes(0, 97, 115, 109, 1, 0, 0, 0), init);
+    const used = make({ headers: type });
+    await used.bytes();
+    const { compileStreaming, instantiateStreaming } = WebAssembly;
+    return [
+      await name(() => compileStreaming(make({ headers: type }))),
+      await name(() => instantiateStreaming(Promise.resolve(make({ headers: type })), {})),
+      await name(() => compileStreaming(make({ headers: { "content-type": "application/wasm; x=y" } }))),
+      await name(() => compileStreaming(make())),
+      await name(() => compileStreaming(make({ headers: type, status: 404 }))),
+      await name(() => compileStreaming(used)),
+      await name(() => compileStreaming(bytes(0))),
+      await name(() => compileStreaming(Promise.reject(new RangeError("mine")))),
+      compileStreaming(make()).catch(() => {}) instanceof Promise,
+    ];
+  },
   async broken() {
     const out = [];
     for (const format of FORMATS) {
