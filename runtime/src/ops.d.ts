@@ -195,8 +195,8 @@ export interface Ops {
    *   query_start     offset of the `?`, or -1
    *   fragment_start  offset of the `#`, or -1
    *
-   * They are the positions `AfterScheme`, `AfterUsername`, `BeforeHost`, `AfterHost`, `BeforePath`, and one before
-   * `BeforeQuery` and `BeforeFragment`, of the Rust crate `url`. A serialised URL is ASCII, so bytes are characters.
+   * Without credentials the user name ends where the host starts; without a host that is behind the scheme's `:` or `//`.
+   * A serialised URL is ASCII, so bytes are characters.
    */
   urlParse(input: string, base: string | undefined): string | undefined;
   /**

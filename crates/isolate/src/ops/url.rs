@@ -5,7 +5,7 @@
 //! path, of the query (its `?`) or -1, of the fragment (its `#`) or -1. Offsets count bytes, which are
 //! characters, since a serialised URL is ASCII.
 
-use url::{Position, Url};
+use ada_url::Url;
 use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 
 /// Longest URL that is parsed, bytes.
@@ -17,20 +17,23 @@ fn text(scope: &PinScope<'_, '_>, value: v8::Local<'_, Value>) -> Option<String>
 }
 
 fn give(scope: &PinScope<'_, '_>, url: &Url, mut result: ReturnValue<'_, Value>) {
-    let at = |position| url[..position].len();
-    let optional = |present: bool, position| if present { at(position) as i64 - 1 } else { -1 };
+    let href = url.href();
+    let at = url.components();
+    // The parser has the `@` behind credentials at the start of the host.
+    let host = at.host_start + u32::from(href.as_bytes().get(at.host_start as usize) == Some(&b'@'));
+    let optional = |number: Option<u32>| number.map_or(-1, i64::from);
     let answer = format!(
-        "{url}\0{},{},{},{},{},{},{},{}",
-        at(Position::AfterScheme),
-        at(Position::AfterUsername),
-        at(Position::BeforeHost),
-        at(Position::AfterHost),
-        url.port().map_or(-1, i64::from),
-        at(Position::BeforePath),
-        optional(url.query().is_some(), Position::BeforeQuery),
-        optional(url.fragment().is_some(), Position::BeforeFragment),
+        "{href}\0{},{},{host},{},{},{},{},{}",
+        at.protocol_end.saturating_sub(1),
+        at.username_end,
+        // Without a host its end may lie before its start.
+        at.host_end.max(host),
+        optional(at.port),
+        optional(at.pathname_start),
+        optional(at.search_start),
+        optional(at.hash_start),
     );
-    if let Some(answer) = v8::String::new_from_utf8(scope, answer.as_bytes(), v8::NewStringType::Normal) {
+    if let Some(answer) = v8::String::new_from_one_byte(scope, answer.as_bytes(), v8::NewStringType::Normal) {
         result.set(answer.into());
     }
 }
@@ -42,10 +45,8 @@ pub fn parse(
     result: ReturnValue<'_, Value>,
 ) {
     let Some(input) = text(scope, arguments.get(0)) else { return };
-    let parsed = match text(scope, arguments.get(1)) {
-        Some(base) => Url::parse(&base).and_then(|base| base.join(&input)),
-        None => Url::parse(&input),
-    };
+    let base = text(scope, arguments.get(1));
+    let parsed = Url::parse(&input, base.as_deref());
     if let Ok(url) = parsed {
         give(scope, &url, result);
     }
@@ -63,22 +64,23 @@ pub fn set(
     else {
         return;
     };
-    let Ok(mut url) = Url::parse(&href) else { return };
+    let Ok(mut url) = Url::parse(&href, None) else { return };
+    let value = value.as_str();
     // An assignment that the standard ignores leaves the URL as it was.
     match component.as_str() {
-        "href" => match Url::parse(&value) {
+        "href" => match Url::parse(value, None) {
             Ok(parsed) => url = parsed,
             Err(_) => return,
         },
-        "protocol" => drop(url::quirks::set_protocol(&mut url, &value)),
-        "username" => drop(url::quirks::set_username(&mut url, &value)),
-        "password" => drop(url::quirks::set_password(&mut url, &value)),
-        "host" => drop(url::quirks::set_host(&mut url, &value)),
-        "hostname" => drop(url::quirks::set_hostname(&mut url, &value)),
-        "port" => drop(url::quirks::set_port(&mut url, &value)),
-        "pathname" => url::quirks::set_pathname(&mut url, &value),
-        "search" => url::quirks::set_search(&mut url, &value),
-        "hash" => url::quirks::set_hash(&mut url, &value),
+        "protocol" => drop(url.set_protocol(value)),
+        "username" => drop(url.set_username(Some(value))),
+        "password" => drop(url.set_password(Some(value))),
+        "host" => drop(url.set_host(Some(value))),
+        "hostname" => drop(url.set_hostname(Some(value))),
+        "port" => drop(url.set_port(Some(value))),
+        "pathname" => drop(url.set_pathname(Some(value))),
+        "search" => url.set_search(Some(value)),
+        "hash" => url.set_hash(Some(value)),
         _ => return,
     }
     give(scope, &url, result);
