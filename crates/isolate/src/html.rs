@@ -20,6 +20,8 @@ use lol_html::{
     MemorySettings, Selector, Settings,
 };
 
+use crate::limits::Charge;
+
 /// The coroutine's stack, bytes; the kernel gives pages only where it is used.
 const STACK: usize = 256 << 10;
 /// Most memory that one rewriter may use for what it must buffer, such as one long tag, bytes.
@@ -88,6 +90,8 @@ pub enum Handler {
 /// What the coroutine and its owner share.
 struct Shared {
     output: RefCell<Vec<u8>>,
+    /// For what was put into the document and is not taken out yet.
+    charge: Cell<Option<Charge>>,
     token: Cell<Token>,
     /// Good while the coroutine lives, which is as long as anything in it runs.
     yielder: Cell<*const Yielder<Input, Stop>>,
@@ -97,6 +101,15 @@ impl Shared {
     fn suspend(&self, stop: Stop) -> Input {
         // SAFETY: set by the coroutine before anything else, and only code inside of it calls this.
         unsafe { &*self.yielder.get() }.suspend(stop)
+    }
+
+    fn keep(&self, charge: Charge) {
+        let mut all = self.charge.take();
+        match &mut all {
+            Some(all) => all.join(charge),
+            None => all = Some(charge),
+        }
+        self.charge.set(all);
     }
 
     /// Stops at a token until JavaScript is done with it.
@@ -124,6 +137,7 @@ impl Rewriter {
     pub fn new(handlers: Vec<Handler>, encoding: AsciiCompatibleEncoding) -> std::io::Result<Self> {
         let shared = Rc::new(Shared {
             output: RefCell::default(),
+            charge: Cell::default(),
             token: Cell::new(Token::None),
             yielder: Cell::new(std::ptr::null()),
         });
@@ -153,7 +167,27 @@ impl Rewriter {
 
     /// What was written since the last call.
     pub fn take_output(&mut self) -> Vec<u8> {
+        drop(self.shared.charge.take());
         std::mem::take(&mut *self.shared.output.borrow_mut())
+    }
+
+    /// Keeps a charge until what it is for was written and taken out.
+    pub fn keep(&self, charge: Charge) {
+        self.shared.keep(charge);
+    }
+
+    /// The same for what is written at the element's end, if it has one.
+    pub fn keep_to_end(&self, element: &mut Element<'static, 'static>, charge: Charge) {
+        let shared = self.shared.clone();
+        let charge = Rc::new(Cell::new(Some(charge)));
+        let spare = charge.clone();
+        let written = move |_: &mut EndTag<'_>| {
+            charge.take().into_iter().for_each(|charge| shared.keep(charge));
+            Ok(())
+        };
+        if element.on_end_tag(Box::new(written)).is_err() {
+            spare.take().into_iter().for_each(|charge| self.shared.keep(charge));
+        }
     }
 
     /// Has JavaScript called with an end tag, when it comes.

@@ -135,6 +135,11 @@ impl Charge {
         self.bytes
     }
 
+    /// Takes another charge of the same worker in.
+    pub fn join(&mut self, mut other: Self) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
     /// Ends the charge before its time; returns how many bytes it was.
     pub fn release(&mut self) -> usize {
         let bytes = std::mem::take(&mut self.bytes);

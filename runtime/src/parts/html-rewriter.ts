@@ -88,6 +88,8 @@ export class Rewriting {
   /** A document that is there as a whole, until it was written. */
   rest: string | Uint8Array<ArrayBuffer> | undefined;
   #started = false;
+  /** Where the host stands, between two steps. */
+  #pending = HUNGRY;
 
   constructor(registered: readonly Registered[], charset: string) {
     const selectors: string[] = [];
@@ -157,6 +159,28 @@ export class Rewriting {
 
   /** Puts one chunk of the document through. True at the end. */
   async #step(): Promise<boolean> {
+    let stop = this.#pending;
+    this.#pending = HUNGRY;
+    if (stop === HUNGRY) stop = ops.htmlResume(this.number, await this.#input());
+    while ((stop & 15) !== HUNGRY) {
+      const kind = stop & 15;
+      if (kind === DONE) return true;
+      if (kind === CONTENT) {
+        // What is written goes out before more is asked for: content may have no end.
+        this.#pending = ops.htmlResume(this.number, await this.#content((stop >>> 4) - 1));
+        return this.#pending === DONE;
+      }
+      const token = new TOKENS[kind]!(INTERNAL, this, ops.htmlSerial(this.number));
+      const result = this.#handlers[stop >>> 4]!(token);
+      // Most handlers return nothing; only the others are worth a turn of the microtask queue.
+      if (typeof result === "object" && result !== null) await result;
+      stop = ops.htmlResume(this.number, true);
+    }
+    return false;
+  }
+
+  /** The next chunk of the document, null at its end. */
+  async #input(): Promise<string | Uint8Array | null> {
     let input: string | Uint8Array | null;
     if (this.reader !== undefined) {
       const { done, value } = await readChunk(this.reader);
@@ -166,21 +190,7 @@ export class Rewriting {
       this.rest = undefined;
     }
     this.#started = true;
-    let stop = ops.htmlResume(this.number, input);
-    while ((stop & 15) !== HUNGRY) {
-      const kind = stop & 15;
-      if (kind === DONE) return true;
-      if (kind === CONTENT) {
-        stop = ops.htmlResume(this.number, await this.#content((stop >>> 4) - 1));
-        continue;
-      }
-      const token = new TOKENS[kind]!(INTERNAL, this, ops.htmlSerial(this.number));
-      const result = this.#handlers[stop >>> 4]!(token);
-      // Most handlers return nothing; only the others are worth a turn of the microtask queue.
-      if (typeof result === "object" && result !== null) await result;
-      stop = ops.htmlResume(this.number, true);
-    }
-    return false;
+    return input;
   }
 
   async #content(index: number): Promise<Uint8Array | string | null> {

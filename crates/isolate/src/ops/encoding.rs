@@ -6,9 +6,14 @@ use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 use super::text::bytes_of;
 use super::{text, throw_error, throw_type_error};
 use crate::handles::{self, Resource};
+use crate::limits::{Buffers, Charge};
+use crate::state::State;
 
 /// Longest label, white space included, UTF-16 code units.
 const LABEL_MAX: usize = 256;
+/// What is decoded without a look at the worker's memory, bytes.
+const FREE: usize = 1 << 20;
+const TOO_MUCH: &str = "The worker has no memory left to decode so much at once; decode it as a stream.";
 const MALFORMED: &str = "The encoded data was not valid.";
 
 /// The encoding of a label in any spelling; those that cannot be decoded are none.
@@ -51,6 +56,7 @@ pub fn decode(
     };
     let bytes = bytes_of(arguments.get(1)).unwrap_or(&[]);
     let mut decoder = decoder(encoding, arguments.get(3).is_true());
+    let Some(_room) = room(scope, bytes) else { return throw_error(scope, TOO_MUCH) };
     let units = run(&mut decoder, bytes, arguments.get(2).is_true(), true);
     give(scope, units, &mut result);
 }
@@ -79,6 +85,7 @@ pub fn step(
 ) {
     let bytes = bytes_of(arguments.get(1)).unwrap_or(&[]);
     let (fatal, last) = (arguments.get(2).is_true(), arguments.get(3).is_true());
+    let Some(_room) = room(scope, bytes) else { return throw_error(scope, TOO_MUCH) };
     let units = handles::with(scope, arguments.get(0), |resource| match resource {
         Resource::Decoder(decoder) => Some(run(decoder, bytes, fatal, last)),
         _ => None,
@@ -88,6 +95,12 @@ pub fn step(
         handles::spend(scope, arguments.get(0));
     }
     give(scope, units, &mut result);
+}
+
+/// A charge for what decoding takes until there is a string: two bytes and then one for each byte, where it has many.
+fn room(scope: &PinScope<'_, '_>, bytes: &[u8]) -> Option<Charge> {
+    let bytes = if bytes.len() < FREE { 0 } else { bytes.len() * 3 };
+    Buffers::charge(&State::of(scope).buffers, bytes)
 }
 
 /// The text, `None` when it is malformed and that is fatal.

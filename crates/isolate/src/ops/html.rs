@@ -6,6 +6,7 @@ use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 
 use super::{append_bytes, key, text, throw_error, throw_type_error, uint8_array};
 use crate::html::{Handler, Input, Rewriter, Stop, Token};
+use crate::limits::Buffers;
 use crate::state::State;
 
 /// Rewriters that one worker may have under way.
@@ -16,6 +17,22 @@ const HANDLERS_MAX: usize = 1024;
 const SELECTOR_MAX: usize = 1024;
 /// Longest string that a handler may put into the document, bytes.
 const TEXT_MAX: usize = 16 << 20;
+
+/// What puts text into the document, and what each such operation takes besides the text, bytes.
+const PUTS: [&str; 9] = [
+    "before",
+    "after",
+    "prepend",
+    "append",
+    "replace",
+    "setInnerContent",
+    "setAttribute",
+    "setTagName",
+    "setText",
+];
+const PUT_BYTES: usize = 128;
+const NO_MEMORY: &str =
+    "The worker has no memory left for what is put into the document; put in less, or a stream.";
 
 /// A worker's rewriters by number, each with the request that it belongs to.
 #[derive(Default)]
@@ -120,12 +137,21 @@ pub fn resume(
         Input::Chunk(bytes)
     };
     let number = key(&arguments);
+    let charge = match &input {
+        // What goes in comes out, and waits until it is taken.
+        Input::Chunk(bytes) => Buffers::charge(&State::of(scope).buffers, bytes.len()),
+        _ => Buffers::charge(&State::of(scope).buffers, 0),
+    };
+    let Some(charge) = charge else { return throw_type_error(scope, NO_MEMORY) };
     let stop = {
         let mut rewriters = State::of(scope).rewriters.borrow_mut();
         let Some((_, rewriter)) = rewriters.all.get_mut(&number) else {
             drop(rewriters);
             return throw_type_error(scope, "The rewriter's request is over.");
         };
+        if charge.bytes() > 0 {
+            rewriter.keep(charge);
+        }
         let stop = rewriter.resume(input);
         if stop.is_err() {
             rewriters.all.remove(&number);
@@ -201,13 +227,30 @@ pub fn token(
     let Some(a) = a else { return throw_type_error(scope, "The text is too long.") };
     let second = || text(scope, b, TEXT_MAX);
     let content = Content { text: &a, number: number(3), html: b.is_true() };
+    // Whatever is put into a document waits there until it is written.
+    let bytes = a.len() + v8::Local::<v8::String>::try_from(b).map_or(0, |b| b.length().min(TEXT_MAX));
+    let puts = PUTS.contains(&operation.as_str());
+    let charge = puts.then(|| Buffers::charge(&State::of(scope).buffers, bytes + PUT_BYTES));
+    if let Some(None) = charge {
+        return throw_type_error(scope, NO_MEMORY);
+    }
     let outcome = {
         let rewriters = State::of(scope).rewriters.borrow();
         let rewriter = rewriters.all.get(&number(0)).map(|(_, rewriter)| rewriter);
         let current = rewriter.filter(|rewriter| rewriter.serial == number(1));
         match (current, current.map_or(Token::None, Rewriter::token)) {
             // SAFETY: the rewriter stands still at the token, which lives until it is resumed; nothing else refers to it.
-            (Some(rewriter), token) => unsafe { apply(rewriter, token, &operation, &a, second, &content) },
+            (Some(rewriter), token) => unsafe {
+                let outcome = apply(rewriter, token, &operation, &a, second, &content);
+                match (charge.flatten(), token, operation.as_str()) {
+                    (Some(charge), Token::Element(element), "append" | "after") => {
+                        rewriter.keep_to_end(&mut *element, charge);
+                    }
+                    (Some(charge), ..) => rewriter.keep(charge),
+                    (None, ..) => {}
+                }
+                outcome
+            },
             (None, _) => Outcome::Error(
                 "This content token is no longer valid: tokens can be used only while their handler runs."
                     .into(),

@@ -159,3 +159,47 @@ fn repeat_offenders_move_out() {
     assert_eq!(scene.selvedge.hosts_of("account default").len(), 1, "{}", scene.selvedge.status());
     scene.recovered();
 }
+
+/// What handlers put into a document waits outside of V8's heap, and counts all the same.
+#[test]
+fn documents_that_grow() {
+    for put in ["before", "after", "append", "replace", "setInnerContent"] {
+        let attack = format!(
+            "const big = 'x'.repeat(1 << 20);\n\
+             const rewriter = new HTMLRewriter().on('p', {{ element(e) {{ for (let i = 0; i < 500; i++) e.{put}(big); }} }});\n\
+             try {{ return new Response(String((await rewriter.transform(new Response('<p>x</p>')).text()).length)); }}\n\
+             catch (error) {{ return new Response(error.message); }}"
+        );
+        let scene = Scene::new(&attack, limits());
+        scene.answers(
+            "The worker has no memory left for what is put into the document; put in less, or a stream.",
+        );
+    }
+}
+
+/// Content that comes as a stream goes out as it comes, however long it is, and is waited for at the reader's pace.
+#[test]
+fn documents_without_end() {
+    let attack = "\
+        const chunk = new Uint8Array(64 << 10).fill(120);\n\
+        const content = () => new ReadableStream({ pull: (controller) => controller.enqueue(chunk) });\n\
+        const rewriter = new HTMLRewriter().on('p', { element(e) { e.replace(content()); } });\n\
+        const reader = rewriter.transform(new Response('<p>x</p>')).body.getReader();\n\
+        let length = 0;\n\
+        while (length < 256 << 20) length += (await reader.read()).value.byteLength;\n\
+        await reader.cancel();\n\
+        return new Response('read');";
+    let limits = json!({ "memory_mb": 64, "cpu_ms": 5_000, "cpu_burst_ms": 5_000 });
+    Scene::new(attack, limits).answers("read");
+}
+
+/// Text takes more memory than its bytes while it is decoded.
+#[test]
+fn text_that_is_large() {
+    let attack = "\
+        try { return new Response(String(new TextDecoder('windows-1252').decode(new Uint8Array(50 << 20)).length)); }\n\
+        catch (error) { return new Response(error.message); }";
+    let limits = json!({ "memory_mb": 128, "cpu_ms": 5_000, "cpu_burst_ms": 5_000 });
+    Scene::new(attack, limits)
+        .answers("The worker has no memory left to decode so much at once; decode it as a stream.");
+}
