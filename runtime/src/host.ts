@@ -15,6 +15,7 @@ export const {
   bodyEnd,
   bodyAbort,
   bodyPull,
+  bodyText,
   bodyCancel,
   bodyPipe,
   fetchStart,

@@ -109,6 +109,12 @@ export interface Ops {
    * yet, in which case the event `readable` follows. Throws a `TypeError` when the body was broken off.
    */
   bodyPull(key: Key): Uint8Array<ArrayBuffer> | null | undefined;
+  /**
+   * The rest of an incoming body as UTF-8 without its byte order mark, once all of it is here; `undefined` before that, in
+   * which case the event `readable` follows when it is. Throws a `TypeError` when the body was broken off or is too long
+   * for a string, a `RangeError` when there is no memory for it. After it was called, `bodyPull` gives nothing of the body.
+   */
+  bodyText(key: Key): string | undefined;
   /** Nobody wants the rest of the incoming body. */
   bodyCancel(key: Key): void;
   /**

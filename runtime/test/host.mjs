@@ -155,6 +155,18 @@ export class Host {
         from.wantsRead = true;
         return undefined;
       },
+      bodyText: (key) => {
+        const from = stream(key);
+        from.whole ??= [];
+        while (from.incoming.length > 0 && from.incoming[0] !== null) {
+          const next = from.incoming.shift();
+          if (next instanceof Error) throw new realm.TypeError(next.message);
+          from.whole.push(Buffer.from(next));
+        }
+        if (from.incoming[0] === null) return new TextDecoder().decode(Buffer.concat(from.whole));
+        from.wantsRead = true;
+        return undefined;
+      },
       bodyPipe: (from, to) => {
         host.calls.push(["bodyPipe", from, to]);
         const target = stream(to);

@@ -113,12 +113,19 @@ impl Buffers {
     }
 
     fn reserve(&self, len: usize) -> bool {
+        let reserved = self.try_reserve(len);
+        if !reserved {
+            self.refused.store(1, Ordering::Relaxed);
+        }
+        reserved
+    }
+
+    fn try_reserve(&self, len: usize) -> bool {
         let before = self.used.fetch_add(len, Ordering::Relaxed);
         if before.saturating_add(len) <= self.limit {
             return true;
         }
         self.used.fetch_sub(len, Ordering::Relaxed);
-        self.refused.store(1, Ordering::Relaxed);
         false
     }
 }
@@ -138,6 +145,16 @@ impl Charge {
     /// Takes another charge of the same worker in.
     pub fn join(&mut self, mut other: Self) {
         self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// Counts `much` more bytes if the limit allows it, else `enough`; false when it forbids even that.
+    pub fn grow(&mut self, much: usize, enough: usize) -> bool {
+        let bytes = if self.buffers.try_reserve(much) { much } else { enough };
+        let grown = bytes == much || self.buffers.reserve(enough);
+        if grown {
+            self.bytes += bytes;
+        }
+        grown
     }
 
     /// Ends the charge before its time; returns how many bytes it was.

@@ -33,6 +33,7 @@ fn table() -> Vec<(&'static str, Callback)> {
         ("bodyEnd", body::end.map_fn_to()),
         ("bodyAbort", body::abort.map_fn_to()),
         ("bodyPull", body::pull.map_fn_to()),
+        ("bodyText", body::text.map_fn_to()),
         ("bodyCancel", body::cancel.map_fn_to()),
         ("bodyPipe", body::pipe.map_fn_to()),
         ("fetchStart", respond::fetch_start.map_fn_to()),
@@ -133,6 +134,12 @@ fn key(arguments: &v8::FunctionCallbackArguments<'_>) -> u32 {
 fn throw_type_error(scope: &mut v8::PinScope<'_, '_>, text: &str) {
     let text = v8::String::new(scope, text).unwrap_or_else(|| v8::String::empty(scope));
     let error = v8::Exception::type_error(scope, text);
+    scope.throw_exception(error);
+}
+
+fn throw_range_error(scope: &mut v8::PinScope<'_, '_>, text: &str) {
+    let text = v8::String::new(scope, text).unwrap_or_else(|| v8::String::empty(scope));
+    let error = v8::Exception::range_error(scope, text);
     scope.throw_exception(error);
 }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use selvedge_wire::{DATA_MAX, DONE, FIN, Kind, RecvWindow, SendWindow, frame, message};
 
 use crate::connection::Outbox;
+use crate::limits::Charge;
 use crate::socket::Socket;
 
 /// Chunks that wait are put together up to this size, bytes: credit counts bytes, and each chunk takes some of its own.
@@ -44,6 +45,8 @@ pub struct Stream {
     /// Body bytes that arrived and were not taken yet.
     pub incoming: VecDeque<Box<[u8]>>,
     pub incoming_ended: bool,
+    /// All of the body, where JavaScript wants it as one text; the rest is added as it arrives.
+    pub whole: Option<Whole>,
     /// Why the peer broke off.
     pub broken: Option<String>,
     /// JavaScript waits for `readable`.
@@ -92,6 +95,7 @@ impl Stream {
             backlog,
             incoming: VecDeque::new(),
             incoming_ended: false,
+            whole: None,
             broken: None,
             wants_read: false,
             discard: false,
@@ -228,6 +232,7 @@ impl Stream {
         self.head_sent = true;
         self.drop_unfinished();
         self.incoming.clear();
+        self.whole = None;
         self.incoming_ended = true;
         self.broken =
             Some(if reason.is_empty() { "The peer closed the connection.".into() } else { reason.into() });
@@ -242,6 +247,9 @@ impl Stream {
     pub fn received(&mut self, bytes: &[u8], fin: bool) -> Result<(), selvedge_wire::Overrun> {
         self.recv.received(bytes.len())?;
         if self.discard {
+            self.consumed(bytes.len());
+        } else if let Some(whole) = &mut self.whole {
+            whole.add(bytes);
             self.consumed(bytes.len());
         } else if !bytes.is_empty() {
             match self.incoming.back_mut() {
@@ -258,6 +266,21 @@ impl Stream {
         Ok(())
     }
 
+    /// From now on the body is put together here, with what has arrived already.
+    pub fn gather(&mut self, charge: Charge) {
+        let mut whole = Whole { bytes: Vec::new(), charge, refused: false };
+        let length = self.incoming.iter().map(|chunk| whole.add(chunk)).sum();
+        self.incoming.clear();
+        self.whole = Some(whole);
+        self.consumed(length);
+    }
+
+    /// Whether JavaScript waits for what is here now. It is told once.
+    pub fn take_readable(&mut self) -> bool {
+        let ready = self.whole.as_ref().is_none_or(|whole| whole.refused || self.incoming_ended);
+        ready && std::mem::take(&mut self.wants_read)
+    }
+
     /// Takes note that JavaScript took bytes, and lets the peer send more.
     pub fn consumed(&mut self, bytes: usize) {
         if let Some(credit) = self.recv.consumed(bytes).filter(|_| !self.incoming_ended) {
@@ -269,6 +292,7 @@ impl Stream {
     pub fn discard(&mut self) {
         self.discard = true;
         self.relay_to = 0;
+        self.whole = None;
         let bytes = self.incoming.drain(..).map(|chunk| chunk.len()).sum();
         self.consumed(bytes);
     }
@@ -278,9 +302,41 @@ impl Stream {
         match self.role {
             Role::Incoming => self.done_sent,
             Role::Outgoing(_) => {
-                self.out_ended && (self.incoming_ended && self.incoming.is_empty() || self.discard)
+                let taken = self.incoming.is_empty() && self.whole.is_none();
+                self.out_ended && (self.incoming_ended && taken || self.discard)
             }
         }
+    }
+}
+
+/// A body that is put together on the host's side, counted as the worker's memory.
+#[derive(Debug)]
+pub struct Whole {
+    pub bytes: Vec<u8>,
+    charge: Charge,
+    /// It is larger than the worker's memory.
+    pub refused: bool,
+}
+
+impl Whole {
+    /// Adds a chunk; returns its length.
+    fn add(&mut self, chunk: &[u8]) -> usize {
+        let length = self.bytes.len() + chunk.len();
+        if length > self.charge.bytes() && !self.refused {
+            // Room for as much again, if there is, so that a long body is not moved with each chunk.
+            let (much, enough) = (2 * length - self.charge.bytes(), length - self.charge.bytes());
+            self.refused = !self.charge.grow(much, enough);
+            if self.refused {
+                self.bytes = Vec::new();
+                self.charge.release();
+            } else {
+                self.bytes.reserve_exact(self.charge.bytes() - self.bytes.len());
+            }
+        }
+        if !self.refused {
+            self.bytes.extend_from_slice(chunk);
+        }
+        chunk.len()
     }
 }
 

@@ -292,3 +292,63 @@ fn hostile_streams_harm_their_worker_only() {
     assert!(Answer::try_read(selvedge.begin("hostile", "/spin")).is_err());
     assert_eq!(selvedge.post("w", "/through", "neighbour").body, "neighbour");
 }
+
+const READER: &str = r#"
+let note = "";
+export default {
+  async fetch(request) {
+    const { pathname } = new URL(request.url);
+    try {
+      switch (pathname) {
+        case "/note": return new Response(note);
+        case "/json": return Response.json(Object.entries(await request.json()));
+        default: return Response.json([(await request.text()).length, request.bodyUsed]);
+      }
+    } catch (error) {
+      note = error.name;
+      return new Response(error.name, { status: 500 });
+    }
+  },
+};
+"#;
+
+/// The host puts together what a worker wants as text: characters that pieces cut in two, and what is too much.
+#[test]
+fn texts_come_whole() {
+    let selvedge = Selvedge::start();
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("w.js");
+    std::fs::write(&file, READER).unwrap();
+    selvedge.json(&["deploy", file.to_str().unwrap(), "--name", "reader"]);
+    selvedge.json(&["deploy", file.to_str().unwrap(), "--name", "small", "--limit", "memory_mb=16"]);
+
+    let mut client = TcpStream::connect(selvedge.http).unwrap();
+    client.set_nodelay(true).unwrap();
+    write!(client, "POST /json HTTP/1.1\r\nhost: reader.localhost\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n")
+        .unwrap();
+    for piece in [b"\xef\xbb".as_slice(), b"\xbf{\"price\":\"\xe2\x82", b"\xac\"", b"}"] {
+        write!(client, "{:x}\r\n", piece.len()).unwrap();
+        client.write_all(piece).unwrap();
+        client.write_all(b"\r\n").unwrap();
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    client.write_all(b"0\r\n\r\n").unwrap();
+    assert_eq!(Answer::read(client).body, r#"[["price","€"]]"#);
+
+    assert_eq!(selvedge.post("reader", "/text", "").body, "[0,false]");
+    for length in [1, 70_000, 1 << 20, 6 << 20] {
+        assert_eq!(selvedge.post("reader", "/text", &text(length)).body, format!("[{length},true]"));
+    }
+    assert_eq!(selvedge.post("reader", "/text", &"é".repeat(100_000)).body, "[100000,true]");
+    let answer = selvedge.post("small", "/text", &text(17 << 20));
+    assert_eq!((answer.status, answer.body.as_str()), (500, "RangeError"));
+
+    let mut client = TcpStream::connect(selvedge.http).unwrap();
+    write!(client, "POST /text HTTP/1.1\r\nhost: reader.localhost\r\ncontent-length: 100\r\n\r\nabc")
+        .unwrap();
+    drop(client);
+    eventually("the body that was cut off failed", || {
+        (selvedge.get("reader", "/note").body == "TypeError").then_some(())
+    });
+    assert_eq!(selvedge.post("reader", "/json", "{").body, "SyntaxError");
+}

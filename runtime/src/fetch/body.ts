@@ -117,6 +117,8 @@ function asDecoded(text: string): string {
 
 const toText = (bytes: Uint8Array<ArrayBuffer>): string => ops.decodeUtf8(bytes, false, false);
 const toJson = (bytes: Uint8Array<ArrayBuffer>): unknown => JSONParse(toText(bytes));
+const asIs = (text: string): string => text;
+const parse = (text: string): unknown => JSONParse(text);
 const toBytes = (bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> => bytes;
 const toBuffer = (bytes: Uint8Array<ArrayBuffer>): ArrayBuffer =>
   // What came whole may be part of a larger buffer.
@@ -135,6 +137,8 @@ export function installBody<T extends object>(prototype: T, access: BodyAccess<T
       if (raw instanceof IncomingBody) {
         if (raw.error !== undefined) throw raw.error;
         access.set(owner, CONSUMED);
+        if ((convert as Convert<unknown>) === toText) return raw.collectText(asIs) as Promise<R>;
+        if ((convert as Convert<unknown>) === toJson) return raw.collectText(parse) as Promise<R>;
         return raw.collect(convert);
       }
       if (raw === null) return PromiseResolve(convert(new NativeUint8Array(0)));

@@ -24,6 +24,8 @@ import type { Source } from "./source.ts";
 /** Bodies that may still get an event. */
 const open = new NativeMap<Key, IncomingBody>();
 
+const decode = (bytes: Uint8Array<ArrayBuffer>): string => ops.decodeUtf8(bytes, false, false);
+
 type Encodings = typeof import("../parts/encodings.ts");
 
 export class IncomingBody {
@@ -107,6 +109,29 @@ export class IncomingBody {
       if (chunk === null) return convert(concatBytes(chunks));
       if (chunk === undefined) await this.ready();
       else ArrayPrototypePush(chunks, chunk);
+    }
+  }
+
+  /** Everything that is left as text, converted. The host puts it together. */
+  async collectText<T>(convert: (text: string) => T): Promise<T> {
+    if (this.encoding !== undefined) return convert(await this.collect(decode));
+    for (;;) {
+      const text = this.#text();
+      if (text !== undefined) return convert(text);
+      await this.ready();
+    }
+  }
+
+  #text(): string | undefined {
+    if (this.#error !== undefined) throw this.#error;
+    if (this.#over) return "";
+    try {
+      const text = ops.bodyText(this.key);
+      if (text !== undefined) this.#close();
+      return text;
+    } catch (error) {
+      this.break(error);
+      throw error;
     }
   }
 

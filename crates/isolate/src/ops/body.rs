@@ -3,7 +3,8 @@
 use selvedge_wire::message::ResetCode;
 use v8::{FunctionCallbackArguments, PinScope, ReturnValue, Value};
 
-use super::{append_bytes, body_length, key, text, throw_type_error, uint8_array};
+use super::text::utf8_string;
+use super::{append_bytes, body_length, key, throw_range_error, throw_type_error, uint8_array};
 use crate::relay::Relay;
 use crate::state::State;
 use crate::stream::Role;
@@ -67,7 +68,7 @@ pub fn abort(
 ) {
     let state = State::of(scope);
     let key = key(&arguments);
-    let message = text(scope, arguments.get(1), 4096);
+    let message = super::text(scope, arguments.get(1), 4096);
     if let Some(stream) = state.streams.borrow_mut().get(key) {
         stream.reset(ResetCode::Exception, &message);
     }
@@ -110,6 +111,47 @@ pub fn pull(
     };
     if let Some(array) = uint8_array(scope, &chunk) {
         result.set(array);
+    }
+}
+
+/// `bodyText(id)`: the rest of the body as text, in one piece.
+pub fn text(
+    scope: &mut PinScope<'_, '_>,
+    arguments: FunctionCallbackArguments<'_>,
+    mut result: ReturnValue<'_, Value>,
+) {
+    let state = State::of(scope);
+    let key = key(&arguments);
+    let whole = {
+        let mut streams = state.streams.borrow_mut();
+        let Some(stream) = streams.get(key) else { return result.set_empty_string() };
+        if let Some(text) = stream.broken.clone() {
+            drop(streams);
+            return throw_type_error(scope, &text);
+        }
+        if stream.whole.is_none() {
+            let Some(charge) = state.buffers.charge(0) else { return };
+            stream.gather(charge);
+        }
+        match stream.whole.take_if(|whole| whole.refused || stream.incoming_ended) {
+            Some(whole) => whole,
+            None => {
+                stream.wants_read = true;
+                return result.set_undefined();
+            }
+        }
+    };
+    if whole.refused {
+        if let Some(stream) = state.streams.borrow_mut().get(key) {
+            stream.discard();
+        }
+        state.sweep(key);
+        return throw_range_error(scope, "The body is larger than the memory that is left to the worker.");
+    }
+    state.sweep(key);
+    match utf8_string(scope, &whole.bytes) {
+        Some(string) => result.set(string.into()),
+        None => throw_type_error(scope, "The text is too long for a string."),
     }
 }
 

@@ -213,7 +213,7 @@ impl Thread {
                 self.deliver_messages(place);
                 return Ok(());
             }
-            std::mem::take(&mut stream.wants_read)
+            stream.take_readable()
         };
         if readable {
             self.turn(place.instance, &Event::Readable(place.key));
