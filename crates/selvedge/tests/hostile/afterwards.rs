@@ -1,5 +1,7 @@
 //! Work that goes on behind a complete answer, or after the client left, and is stopped: nobody but the log tells of it.
 
+use std::io::Read;
+
 use serde_json::{Value, json};
 
 use crate::scene::{OFFENDER, Scene};
@@ -54,9 +56,11 @@ fn work_without_a_client() {
           setInterval(() => {}, 10);\n\
           await new Promise(() => {});\n\
         })());\n\
-        return new Response(new ReadableStream({ pull: () => new Promise(() => {}) }));";
+        return new Response(new ReadableStream({ start: (c) => c.enqueue(new Uint8Array(1)), pull: () => new Promise(() => {}) }));";
     let scene = Scene::new(attack, limits());
-    drop(scene.selvedge.begin(OFFENDER, "/"));
+    let mut client = scene.selvedge.begin(OFFENDER, "/");
+    client.read_exact(&mut [0]).unwrap();
+    drop(client);
     scene.logged("worker_timeout");
     let said = format!("{:?}", scene.selvedge.logs(OFFENDER));
     assert!(said.contains("50 This request has reached its limit of subrequests."), "{said}");
