@@ -134,6 +134,26 @@ fn images_in_webassembly() {
 }
 
 #[test]
+fn markdown_in_webassembly() {
+    let selvedge = deployed("libraries");
+    let text =
+        "# Hello *you*\n\n| a | b |\n|---|---|\n| 1 | ~~2~~ |\n\n```js\nlet x\n```\n\n- [x] done <script>\n";
+    let html = selvedge.post("libraries", "/markdown", text);
+    assert_eq!(html.status, 200, "{}", html.body);
+    for part in ["<h1>Hello <em>you</em>", "<td><del>2</del></td>", "<b>js</b> LET X", "type=\"checkbox\""] {
+        assert!(html.body.contains(part), "{part}: {}", html.body);
+    }
+    assert_eq!(selvedge.post("libraries", "/markdown?as=stream", text).body, html.body);
+    let tree = selvedge.post("libraries", "/markdown?as=tree", "# A\n\nb **c**").json();
+    assert_eq!(tree["children"][0], json!({"type": 21, "children": ["A"]}));
+    assert_eq!(tree["children"][1]["children"][1], json!({"type": 31, "children": ["c"]}));
+    // More than the module's memory has at first.
+    let long = "word *word* ".repeat(200_000);
+    let html = selvedge.post("libraries", "/markdown", &long).body;
+    assert_eq!(html.matches("<em>word</em>").count(), 200_000);
+}
+
+#[test]
 fn sveltekit() {
     let dir = repository("crates/selvedge/tests/programs/sveltekit");
     let mut build = Command::new(dir.join("node_modules/.bin/vite"));

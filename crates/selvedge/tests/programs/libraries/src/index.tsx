@@ -9,6 +9,7 @@ import { z } from "zod";
 import graphql from "./graphql";
 import images from "./images";
 import { itty } from "./itty";
+import markdown from "./markdown";
 import { tokens } from "./tokens";
 
 const app = new Hono();
@@ -54,6 +55,7 @@ app.all("/itty/*", (c) => itty.fetch(c.req.raw));
 app.all("/graphql", (c) => graphql.fetch(c.req.raw));
 app.get("/jose/:algorithm", async (c) => c.json(await tokens(c.req.param("algorithm"))));
 app.route("/", images);
+app.route("/", markdown);
 
 app.notFound((c) => c.text("nothing here", 404));
 app.onError((error, c) => error instanceof HTTPException ? error.getResponse() : c.text(`${error.name}: ${error.message}`, 500));
