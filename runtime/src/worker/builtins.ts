@@ -58,6 +58,8 @@ addNode("node:constants", "node-os");
 addNode("node:crypto", "node-crypto");
 addNode("node:diagnostics_channel", "node-diagnostics");
 addNode("node:events", "node-events");
+addNode("node:http", "node-http");
+addNode("node:https", "node-http");
 addNode("node:module", "node-module");
 addNode("node:os", "node-os");
 addNode("node:path", "node-path");
