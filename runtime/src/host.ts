@@ -26,6 +26,7 @@ export const {
   tcpConnect,
   timerStart,
   timerCancel,
+  innards,
   log,
   exception,
   now,

@@ -81,6 +81,13 @@ export interface Decoder {
   readonly decoder: unique symbol;
 }
 
+/**
+ * The kind of an object, and of a proxy its target (null when revoked) and handler; of a promise its state (0 pending, 1
+ * fulfilled, 2 rejected) and result; of an iterator of a Map or Set what it has still to give, and whether that is keys and
+ * values by turns.
+ */
+export type Innards = [kind: "proxy" | "promise" | "iterator" | "error" | "arguments" | "module", first?: unknown, second?: unknown];
+
 /** What JavaScript may ask of the host. */
 export interface Ops {
   /**
@@ -159,6 +166,8 @@ export interface Ops {
   /** Stops a timer. */
   timerCancel(token: number): void;
 
+  /** What only the host sees of an object; `undefined` where that is nothing. */
+  innards(value: object): Innards | undefined;
   /** Writes a line to the worker's log. */
   log(level: LogLevel, message: string): void;
   /** Reports something thrown that nobody caught, or a rejection that nobody handled. */

@@ -23,7 +23,7 @@ test("circular references, errors, formats, levels", () => {
   assert.deepEqual(logged("const o = { a: 1 }; o.self = o; console.log(o)"), ["<ref *1> { a: 1, self: [Circular *1] }"]);
   assert.match(logged("console.error(new TypeError('t', { cause: new Error('c') }))")[0], /^TypeError: t\n {4}at [\s\S]*\[cause\]: Error: c/);
   assert.deepEqual(logged("console.log('%s %d %i %f %j %o %O %c%% %x', 'a', '4.5', '4.5', '1.5', { a: 1 }, [1], { b: 2 }, 'css', 'rest')"), [
-    "a 4.5 4 1.5 {\"a\":1} [ 1 ] { b: 2 } % %x rest",
+    "a 4.5 4 1.5 {\"a\":1} [ 1, [length]: 1 ] { b: 2 } % %x rest",
   ]);
   const host = new Host();
   host.run("console.debug(0); console.log(1); console.info(2); console.warn(3); console.error(4)");

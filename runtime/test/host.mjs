@@ -5,6 +5,7 @@ import { mkdtempSync, readFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { deserialize, serialize } from "node:v8";
+import { types } from "node:util";
 import vm from "node:vm";
 import { fileURLToPath } from "node:url";
 
@@ -40,6 +41,15 @@ export function fields(text) {
     out[name] = name in out ? [out[name], value].flat() : value;
   }
   return out;
+}
+
+/** As far as Node tells. */
+function innards(value) {
+  if (types.isProxy(value)) return ["proxy", {}, {}];
+  if (types.isPromise(value)) return ["promise", 0, undefined];
+  if (types.isNativeError(value)) return ["error"];
+  if (types.isArgumentsObject(value)) return ["arguments"];
+  return undefined;
 }
 
 /** The answer of `urlParse`, made with Node's parser. */
@@ -251,6 +261,7 @@ export class Host {
           return undefined;
         }
       },
+      innards,
       structuredClone: (value, transfer) => {
         if (transfer.length > 0) return structuredClone(value, { transfer: [...transfer] });
         try {

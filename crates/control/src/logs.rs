@@ -10,7 +10,7 @@ use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use selvedge_model::{AccountId, LogEvent, ScriptName};
+use selvedge_model::{AccountId, LogEvent, LogKind, ScriptName};
 use serde::Deserialize;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -19,6 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 use crate::control::{Control, TAILS_MAX};
 use crate::error::ApiError;
 use crate::extract::{Params, Search};
+use crate::stack::has_frames;
 
 /// Events returned when the caller names no limit.
 const LIMIT_DEFAULT: usize = 100;
@@ -106,9 +107,11 @@ async fn require(control: &Control, account: &AccountId, script: &ScriptName) ->
     control.read(move |records| records.store.script(&account, &script)).await.map(drop)
 }
 
-/// The event with its stack source-mapped; as it is where that is not possible.
+/// The event with its stack source-mapped, and with those that the worker has logged; as it is where that is not
+/// possible.
 async fn mapped(control: &Control, event: Arc<LogEvent>) -> Arc<LogEvent> {
-    if event.stack.is_none() {
+    let logged = event.kind == LogKind::Console && has_frames(&event.message);
+    if event.stack.is_none() && !logged {
         return event;
     }
     let work = {
@@ -116,11 +119,13 @@ async fn mapped(control: &Control, event: Arc<LogEvent>) -> Arc<LogEvent> {
         move |records: &crate::control::Records| {
             let Some(digest) = records.store.version_digest(&event.version)? else { return Ok(None) };
             let maps = control.maps().of(&records.artifacts, &digest)?;
-            Ok(event.stack.as_deref().map(|stack| maps.map_stack(stack)))
+            let stack = event.stack.as_deref().map(|stack| maps.map_stack(stack));
+            let message = if logged { maps.map_stack(&event.message) } else { event.message.clone() };
+            Ok(Some((stack, message)))
         }
     };
     match control.read(work).await {
-        Ok(Some(stack)) => Arc::new(LogEvent { stack: Some(stack), ..LogEvent::clone(&event) }),
+        Ok(Some((stack, message))) => Arc::new(LogEvent { stack, message, ..LogEvent::clone(&event) }),
         _ => event,
     }
 }

@@ -88,10 +88,15 @@ impl ArtifactMaps {
 /// A place in generated code: module, line and column from 1.
 pub(crate) type Place<'a> = (&'a str, u32, u32);
 
+/// Whether a text has lines that might be frames.
+pub(crate) fn has_frames(text: &str) -> bool {
+    text.contains("\n") && text.contains("  at ")
+}
+
 /// Finds `module:line:column` in a line such as `    at fn (main.js:3:14)` or `    at async main.js:3:14`: which
-/// bytes of the line it takes, and its parts.
+/// bytes of the line it takes, and its parts. What a log puts behind the last frame of an error is passed over.
 fn location(line: &str) -> Option<(Range<usize>, Place<'_>)> {
-    let body = line.trim_end();
+    let body = line.trim_end_matches([' ', '\n', '\r', '{', '}', ']', ',']);
     let indent = body.len() - body.trim_start().len();
     let frame = body[indent..].strip_prefix("at ")?;
     let (start, end) = match (body.find(" ("), body.ends_with(')')) {
@@ -168,11 +173,11 @@ mod tests {
 
     #[test]
     fn frames_of_mapped_modules_are_rewritten() {
-        let stack = "Error: at (main.js:1:1)\n    at f (main.js:2:7)\n    at async main.js:2:7\n    at async g (file:///main.js:2:7)\n    at other.js:1:1\n    at eval (eval at f (main.js:2:7), <anonymous>:1:1)\n    at new Promise (<anonymous>)";
+        let stack = "Error: at (main.js:1:1)\n    at f (main.js:2:7)\n    at async main.js:2:7\n    at async g (file:///main.js:2:7)\n    at other.js:1:1\n    at eval (eval at f (main.js:2:7), <anonymous>:1:1)\n    at new Promise (<anonymous>)\n        at f (main.js:2:7) {\n  at async main.js:2:7 ],\n";
         let mapped = maps().map_stack(stack);
         assert_eq!(
             mapped,
-            "Error: at (main.js:1:1)\n    at f (src/a.ts:2:3)\n    at async src/a.ts:2:3\n    at async g (src/a.ts:2:3)\n    at other.js:1:1\n    at eval (eval at f (main.js:2:7), <anonymous>:1:1)\n    at new Promise (<anonymous>)"
+            "Error: at (main.js:1:1)\n    at f (src/a.ts:2:3)\n    at async src/a.ts:2:3\n    at async g (src/a.ts:2:3)\n    at other.js:1:1\n    at eval (eval at f (main.js:2:7), <anonymous>:1:1)\n    at new Promise (<anonymous>)\n        at f (src/a.ts:2:3) {\n  at async src/a.ts:2:3 ],\n"
         );
     }
 

@@ -9,6 +9,7 @@ mod codec;
 mod crypto;
 mod encoding;
 pub mod html;
+mod innards;
 mod part;
 mod respond;
 mod socket;
@@ -46,6 +47,7 @@ fn table() -> Vec<(&'static str, Callback)> {
         ("timerCancel", clock::timer_cancel.map_fn_to()),
         ("now", clock::now.map_fn_to()),
         ("random", clock::random.map_fn_to()),
+        ("innards", innards::innards.map_fn_to()),
         ("log", text::log.map_fn_to()),
         ("exception", text::exception.map_fn_to()),
         ("encodeUtf8", text::encode_utf8.map_fn_to()),

@@ -8,13 +8,15 @@ import {
   ObjectCreate,
   ObjectDefineProperty,
   ReflectApply,
+  StringPrototypeIndexOf,
   StringPrototypeRepeat,
   StringPrototypeSlice,
 } from "../internal/primordials.ts";
 import type { LogLevel } from "../ops.d.ts";
 import * as ops from "../host.ts";
+import { withoutRuntime } from "../internal/report.ts";
 import { format } from "./format.ts";
-import { inspect } from "./inspect.ts";
+import { inspect, type InspectOptions } from "./inspect.ts";
 import { formatTable } from "./table.ts";
 
 /** Longest line, UTF-16 code units. */
@@ -68,8 +70,8 @@ const methods = {
   },
   trace(...args: unknown[]) {
     const holder = new Error();
-    const stack = `${holder.stack}`;
-    const first = stack.indexOf("\n");
+    const stack = withoutRuntime(`${holder.stack}`);
+    const first = StringPrototypeIndexOf(stack, "\n");
     write(0, `Trace${args.length > 0 ? `: ${format(args)}` : ""}${first < 0 ? "" : StringPrototypeSlice(stack, first)}`);
   },
   assert(condition: unknown = false, ...args: unknown[]) {
@@ -78,7 +80,7 @@ const methods = {
     else args.unshift("Assertion failed");
     write(4, format(args));
   },
-  dir(value: unknown = undefined, options: { depth?: number | null } | undefined = undefined) {
+  dir(value: unknown = undefined, options: InspectOptions | undefined = undefined) {
     write(1, inspect(value, options));
   },
   dirxml(...args: unknown[]) {

@@ -1,5 +1,17 @@
 /** The format of `console.log`: a template with placeholders, then values. */
-import { JSONStringify, StringPrototypeIncludes, StringPrototypeSlice } from "../internal/primordials.ts";
+import {
+  ArrayPrototypeFilter,
+  JSONStringify,
+  NativeSet,
+  ObjectGetOwnPropertyDescriptor,
+  ObjectGetOwnPropertyNames,
+  ObjectGetPrototypeOf,
+  ObjectPrototypeHasOwnProperty,
+  SetPrototypeHas,
+  StringPrototypeCharCodeAt,
+  StringPrototypeIncludes,
+  StringPrototypeSlice,
+} from "../internal/primordials.ts";
 import { inspect } from "./inspect.ts";
 
 /** What `console.log` makes of its arguments. */
@@ -42,28 +54,68 @@ function substitute(template: string, args: readonly unknown[]): [string, number
 function convert(kind: string, arg: unknown): string {
   switch (kind) {
     case "s":
-      if (typeof arg === "string") return arg;
-      return typeof arg === "object" && arg !== null ? inspect(arg, { depth: 0 }) : inspect(arg);
+      return asString(arg);
     case "d":
       if (typeof arg === "bigint") return `${arg}n`;
-      return typeof arg === "symbol" || typeof arg === "object" ? "NaN" : `${Number(arg)}`;
+      return shownNumber(typeof arg === "symbol" ? NaN : Number(arg));
     case "i":
       if (typeof arg === "bigint") return `${arg}n`;
-      return typeof arg === "symbol" || typeof arg === "object" ? "NaN" : `${Number.parseInt(`${arg}`, 10)}`;
+      return shownNumber(typeof arg === "symbol" ? NaN : parseInteger(arg as string));
     case "f":
-      return typeof arg === "symbol" ? "NaN" : `${Number.parseFloat(`${arg}`)}`;
+      return shownNumber(typeof arg === "symbol" ? NaN : parseDecimal(arg as string));
     case "j":
       try {
         return `${JSONStringify(arg)}`;
-      } catch {
-        return "[Circular]";
+      } catch (error) {
+        if (StringPrototypeIncludes(`${(error as Error).message}`, "circular")) return "[Circular]";
+        throw error;
       }
     case "o":
-      return inspect(arg, { depth: 4 });
+      return inspect(arg, { depth: 4, showHidden: true, showProxy: true });
     case "O":
       return inspect(arg);
     default:
       // %c is for styles, which a log has none of.
       return "";
+  }
+}
+
+const { parseInt: parseInteger, parseFloat: parseDecimal } = Number;
+
+function shownNumber(value: number): string {
+  return value === 0 && 1 / value < 0 ? "-0" : `${value}`;
+}
+
+/** As strings are made of values, but objects that have no `toString` of their own are shown. */
+function asString(arg: unknown): string {
+  if (typeof arg === "number") return shownNumber(arg);
+  if (typeof arg === "bigint") return `${arg}n`;
+  if (typeof arg !== "object" || arg === null || !isShown(arg)) return NativeString(arg);
+  return inspect(arg, { depth: 0 });
+}
+
+const NativeString = String;
+/** Classes whose `toString` says less than `inspect`: those of ECMAScript. */
+const native = new NativeSet(
+  ArrayPrototypeFilter(ObjectGetOwnPropertyNames(globalThis), (name) => {
+    const code = StringPrototypeCharCodeAt(name, 0);
+    return code >= 65 && code <= 90;
+  }),
+);
+
+function isShown(value: object): boolean {
+  try {
+    if (typeof (value as { toString?: unknown }).toString !== "function") return true;
+    let holder: object | null = value;
+    for (let steps = 0; holder !== null && steps < 100; steps++) {
+      if (ObjectPrototypeHasOwnProperty(holder, "toString")) break;
+      holder = ObjectGetPrototypeOf(holder);
+    }
+    if (holder === value || holder === null) return false;
+    const constructor = ObjectGetOwnPropertyDescriptor(holder, "constructor")?.value as unknown;
+    const name = typeof constructor === "function" ? ObjectGetOwnPropertyDescriptor(constructor, "name")?.value : undefined;
+    return typeof name === "string" && SetPrototypeHas(native, name);
+  } catch {
+    return true;
   }
 }

@@ -34,6 +34,9 @@ export const {
   setPrototypeOf: ObjectSetPrototypeOf,
 } = Object;
 export const ObjectPrototypeHasOwnProperty = uncurryThis(Object.prototype.hasOwnProperty);
+export const ObjectPrototypePropertyIsEnumerable = uncurryThis(Object.prototype.propertyIsEnumerable);
+/** Whether the second is an instance of the first, whatever its class says of itself. */
+export const FunctionPrototypeHasInstance = uncurryThis(Function.prototype[Symbol.hasInstance]);
 export const ObjectPrototypeToString = uncurryThis(Object.prototype.toString);
 
 export const {
@@ -50,6 +53,7 @@ export const ArrayPrototypeShift = uncurryThis(Array.prototype.shift);
 export const ArrayPrototypeSlice = uncurryThis(Array.prototype.slice);
 export const ArrayPrototypeSort = uncurryThis(Array.prototype.sort);
 export const ArrayPrototypeSplice = uncurryThis(Array.prototype.splice);
+export const ArrayPrototypeFilter = uncurryThis(Array.prototype.filter) as <T>(self: T[], test: (item: T) => unknown) => T[];
 export const ArrayPrototypeIndexOf = uncurryThis(Array.prototype.indexOf);
 
 /** What iterators inherit `Symbol.iterator` from. */
@@ -77,7 +81,7 @@ export const RegExpPrototypeExec = uncurryThis(RegExp.prototype.exec);
 
 export const NumberPrototypeToString = uncurryThis(Number.prototype.toString);
 export const { isFinite: NumberIsFinite, isInteger: NumberIsInteger, isNaN: NumberIsNaN } = Number;
-export const { max: MathMax, min: MathMin, trunc: MathTrunc, floor: MathFloor } = Math;
+export const { max: MathMax, min: MathMin, trunc: MathTrunc, floor: MathFloor, sqrt: MathSqrt } = Math;
 
 export const { parse: JSONParse, stringify: JSONStringify } = JSON;
 
@@ -106,6 +110,8 @@ export const MapPrototypeForEach = uncurryThis(Map.prototype.forEach);
 export const MapPrototypeGetSize = uncurryGetter<number>(Map.prototype, "size");
 export const WeakMapPrototypeDelete = uncurryThis(WeakMap.prototype.delete);
 export const WeakMapPrototypeHas = uncurryThis(WeakMap.prototype.has);
+export const NativeSet = Set;
+export const SetPrototypeHas = uncurryThis(Set.prototype.has);
 export const SetPrototypeForEach = uncurryThis(Set.prototype.forEach);
 export const SetPrototypeGetSize = uncurryGetter<number>(Set.prototype, "size");
 

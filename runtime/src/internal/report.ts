@@ -28,7 +28,7 @@ export function describe(error: unknown): { message: string; stack: string } {
 }
 
 /** Leaves the runtime's own frames out of a stack: they say nothing to the worker's author. */
-function withoutRuntime(stack: string): string {
+export function withoutRuntime(stack: string): string {
   if (!StringPrototypeIncludes(stack, RUNTIME)) return stack;
   let out = "";
   let start = 0;
