@@ -140,8 +140,17 @@ export interface Ops {
   /**
    * As `fetchStart`, to what the name in `env` stands for; `#` and the name of an export for the worker itself, with
    * `props` as JSON. With an empty method, a session of remote calls: its messages are the bodies of both directions.
+   * With `socket` it asks for a WebSocket, see `socketOpen`.
    */
-  bindingCall(binding: string, props: string, method: string, url: string, head: Head, hasBody: boolean): Key;
+  bindingCall(
+    binding: string,
+    props: string,
+    method: string,
+    url: string,
+    head: Head,
+    hasBody: boolean,
+    socket?: boolean,
+  ): Key;
   /**
    * A message of a session: the value as V8 serialises it, with its length in four bytes (little-endian) before it.
    * Throws an `Error` named "DataCloneError" for functions and objects of classes.

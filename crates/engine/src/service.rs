@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http::StatusCode;
 use selvedge_model::{ScriptName, Worker};
 use selvedge_wire::FIN;
 use selvedge_wire::message::{self, Bound, Call, Fetch, Head, Invoke, ResetCode};
@@ -30,6 +31,8 @@ pub struct Question {
     pub headers: Vec<u8>,
     /// Without a body.
     whole: bool,
+    /// It asks for a WebSocket: what follows on either side of an answer with status 101 are messages.
+    socket: bool,
 }
 
 impl Question {
@@ -41,8 +44,15 @@ impl Question {
             url: request.url.to_vec(),
             headers: request.headers.to_vec(),
             whole,
+            // A GET without a body otherwise is whole.
+            socket: !whole && request.method == b"GET" && asks_for_socket(request.headers),
         }
     }
+}
+
+fn asks_for_socket(headers: &[u8]) -> bool {
+    message::header_pairs(headers)
+        .any(|(name, value)| name == b"upgrade" && value.eq_ignore_ascii_case(b"websocket"))
 }
 
 /// Which worker, and what of it.
@@ -77,17 +87,34 @@ pub async fn serve(
     let stream = open(&route, &named, &question, worker.limits.wall_ms, chain);
     let patience = Duration::from_millis(u64::from(worker.limits.wall_ms)) + GRACE;
     // Dropped at the latest when this function returns: then the callee is told, if it is not done.
-    let call = Exchange { stream, claim: Some(claim), shared: engine.shared().clone(), worker };
-    let up = async { if question.whole { Ok(()) } else { copy(caller, &call.stream).await } };
+    let mut call = Exchange { stream, claim: Some(claim), shared: engine.shared().clone(), worker };
+    let (answering, claim) = (&call.stream, &mut call.claim);
+    let up = async { if question.whole { Ok(()) } else { copy(caller, answering).await } };
     let down = async {
-        let head = tokio::time::timeout(patience, poll_fn(|cx| call.stream.poll_head(cx))).await;
+        let head = tokio::time::timeout(patience, poll_fn(|cx| answering.poll_head(cx))).await;
         let head = head.unwrap_or_else(|_| Err(Broken::Reset(ResetCode::Timeout, String::new())))?;
         let mut headers = Vec::new();
         for (name, value) in &head.headers {
             message::put_header(&mut headers, name.as_str().as_bytes(), value.as_bytes());
         }
-        connection.answer(caller, Head { status: head.status.as_u16(), headers: &headers }, false);
-        copy(&call.stream, caller).await
+        let claim = claim.as_mut().filter(|_| head.status == StatusCode::SWITCHING_PROTOCOLS);
+        if claim.is_some() && !question.socket {
+            return Err(Broken::Reset(ResetCode::Protocol, String::new()));
+        }
+        let Some(claim) = claim else {
+            connection.answer(caller, Head { status: head.status.as_u16(), headers: &headers }, false);
+            return copy(answering, caller).await;
+        };
+        if !claim.becomes_socket() {
+            return Err(Broken::Reset(ResetCode::NoResponse, "It has too many WebSockets.".into()));
+        }
+        connection.answer(caller, Head { status: 101, headers: &headers }, false);
+        tokio::select! {
+            copied = copy(answering, caller) => copied,
+            () = claim.instance().retired() => {
+                Err(Broken::Reset(ResetCode::NoResponse, "It was updated.".into()))
+            }
+        }
     };
     match both(caller, &call.stream, up, down).await {
         Side::Done => Ok(()),
@@ -111,7 +138,7 @@ fn open(route: &Route, named: &Named, question: &Question, wall_ms: u32, chain: 
         fetch: Fetch {
             instance,
             wall_ms,
-            socket: false,
+            socket: question.socket,
             http2: false,
             method: &question.method,
             url: &question.url,

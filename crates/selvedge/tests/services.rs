@@ -117,6 +117,58 @@ fn functions_and_objects_cross_as_stubs() {
 }
 
 #[test]
+fn files_and_headers_cross() {
+    gives(
+        &workers(),
+        "files",
+        json!([
+            [false, true, null, "a/b", 3, null, "234"],
+            [true, true, "a.txt", "", 3, 7, "abc"],
+            true,
+            "a/b",
+            "234",
+            true,
+            "n.txt",
+            "x/y",
+            5,
+            "f",
+            true,
+            [["x-a", "1"], ["x-b", "2"]]
+        ]),
+    );
+}
+
+#[test]
+fn promises_are_arguments() {
+    let selvedge = workers();
+    gives(
+        &selvedge,
+        "promises",
+        json!([
+            10,
+            [["Admin", { "who": "caller" }], "v"],
+            20,
+            8,
+            ["OddError", "on purpose"],
+            ["OddError", "on purpose"],
+            [
+                "DataCloneError",
+                "Keys of a Map and members of a Set must be data to be sent to another worker."
+            ],
+        ]),
+    );
+}
+
+#[test]
+fn bindings_are_passed_on() {
+    gives(
+        &workers(),
+        "services",
+        json!([[[8, "object"], 203, "plain through"], "by its own binding", "later", "b", "me {}"]),
+    );
+}
+
+#[test]
 fn streams_cross_at_the_readers_pace() {
     let selvedge = workers();
     gives(&selvedge, "streams", json!([10 << 20, 10 << 20]));

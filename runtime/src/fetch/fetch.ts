@@ -111,7 +111,7 @@ async function run(request: Request, to?: Target): Promise<Response> {
   markRequestUsed(request);
   let headers = parts.headers;
   if (StringPrototypeToLowerCase(peek(headers, "upgrade") ?? "") === "websocket") {
-    return fetchSocket(method, url, headers, signal);
+    return fetchSocket(method, url, headers, signal, to);
   }
   let redirected = false;
   const owner = ops.currentRequest();
@@ -166,9 +166,10 @@ async function fetchSocket(
   url: string,
   headers: Headers,
   signal: AbortSignal | undefined,
+  to: Target | undefined,
 ): Promise<Response> {
   if (method !== "GET") throw new TypeError("A request for a WebSocket must be a GET.");
-  const answer = await socketAnswer(url, toHead(headers), signal, () => {});
+  const answer = await socketAnswer(url, toHead(headers), signal, () => {}, to);
   const { call, status, head } = answer;
   if (status !== 101) return toResponse(answer, method, url, false);
   call.over();
@@ -177,12 +178,13 @@ async function fetchSocket(
   return response;
 }
 
-/** The answer to a subrequest for a WebSocket; `began` gets it before. */
+/** The answer to a subrequest for a WebSocket, outside or to what a binding stands for; `began` gets it before. */
 export async function socketAnswer(
   url: string,
   head: Head,
   signal: AbortSignal | undefined,
   began: (call: Subrequest) => void,
+  to?: Target,
 ): Promise<Answer> {
   const owner = ops.currentRequest();
   const turn = takePlace(owner);
@@ -191,7 +193,10 @@ export async function socketAnswer(
   let key: Key;
   try {
     if (signal?.aborted) throw signal.reason;
-    key = ops.socketOpen(url, head);
+    key =
+      to === undefined
+        ? ops.socketOpen(url, head)
+        : ops.bindingCall(to.binding, to.props, "GET", url, head, true, true);
   } catch (error) {
     leavePlace(owner);
     throw error;

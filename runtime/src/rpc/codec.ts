@@ -1,6 +1,7 @@
 /**
- * What values become on their way: data is copied by V8's serialiser; a function, an `RpcTarget`, a stub, a stream, a
- * `Request`, a `Response` or a `Headers` leaves a hole, and stands in a list of specials: `[container, key, what]`.
+ * What values become on their way: data is copied by V8's serialiser; a function, an `RpcTarget`, a stub, a service binding, a
+ * stream, a `Request`, a `Response`, a `Headers`, a `Blob` or a `File` leaves a hole, and stands in a list of specials:
+ * `[container, key, what]`. What another worker has still to answer is waited for.
  *
  *   t id                            something to be called
  *   m id                            something that the receiver showed
@@ -8,6 +9,8 @@
  *   h head                          Headers
  *   q method url head body          Request; body: nothing, text, bytes, or the number of a stream
  *   p status head body              Response
+ *   b type bytes                    Blob
+ *   f type bytes name time          File
  */
 import {
   ArrayIsArray,
@@ -23,10 +26,13 @@ import {
   ObjectPrototype,
   SetPrototypeForEach,
   SetPrototypeGetSize,
+  TypedArrayPrototypeSlice,
 } from "../internal/primordials.ts";
 import { isTarget } from "../worker/entrypoint.ts";
+import { isService } from "../worker/service.ts";
 import { DOMException } from "../dom/exception.ts";
 import { alreadyUsed, CONSUMED, isUnusable, type RawBody } from "../fetch/body.ts";
+import { blobBytes, blobType, fileName, fileTime, isBlob, isFile, newBlob, newFile } from "../fetch/blob.ts";
 import { fromHead, isHeaders, toHead } from "../fetch/headers.ts";
 import { isRequest, markRequestUsed, partsOf, Request } from "../fetch/request.ts";
 import { fromFetch, headOf, isResponse, markUsed, rawBodyOf, statusOf } from "../fetch/response.ts";
@@ -34,20 +40,34 @@ import { IncomingBody } from "../streams/incoming.ts";
 import { isReadableStream, type ReadableStream } from "../streams/streams.ts";
 import type { Session } from "./session.ts";
 import { isWritableStream, readableFrom, sinkOf, sourceOf, writableTo } from "./streams.ts";
-import { type Base, baseOf, isStub, makeStub } from "./stub.ts";
+import { type Base, baseOf, makeStub, pendingOf } from "./stub.ts";
 
 export type Special = [container: object, key: unknown, what: unknown[]];
 
 const CLONE_ERROR = "DataCloneError";
 
-/** A copy of the list that V8 can serialise; what it cannot goes into `specials`. */
-export function prepare(session: Session, values: unknown[], specials: Special[]): unknown[] {
+/** Values on their way. */
+export interface Prepared {
+  /** A copy of the list that V8 can serialise. */
+  readonly list: unknown[];
+  /** Fulfilled when what is still to be answered stands in it, too. */
+  readonly wait: Promise<void> | undefined;
+}
+
+/** Prepares values to be sent; what V8 cannot serialise goes into `specials`. */
+export function prepare(session: Session, values: unknown[], specials: Special[]): Prepared {
   const copies = new NativeMap<object, object>();
+  const waiting: { value: Promise<unknown>; container: object; key: unknown }[] = [];
 
   function copy(value: unknown, container: object, key: unknown): unknown {
     if ((typeof value !== "object" || value === null) && typeof value !== "function") return value;
     const known = MapPrototypeGet(copies, value);
     if (known !== undefined) return known;
+    const pending = pendingOf(value);
+    if (pending !== undefined) {
+      ArrayPrototypePush(waiting, { value: pending, container, key });
+      return undefined;
+    }
     const what = describe(session, value);
     if (what !== undefined) {
       ArrayPrototypePush(specials, [container, key, what]);
@@ -90,15 +110,30 @@ export function prepare(session: Session, values: unknown[], specials: Special[]
 
   /** Of a key of a map or a member of a set. */
   function copyData(value: unknown): unknown {
-    const before = specials.length;
+    const before = specials.length + waiting.length;
     const result = copy(value, copies, undefined);
-    if (specials.length > before) {
+    if (specials.length + waiting.length > before) {
       throw new DOMException("Keys of a Map and members of a Set must be data to be sent to another worker.", CLONE_ERROR);
     }
     return result;
   }
 
-  return copyList(values);
+  async function settle(): Promise<void> {
+    for (let i = 0; i < waiting.length; i++) {
+      const { value, container, key } = waiting[i]!;
+      place(container, key, copy(await value, container, key));
+    }
+  }
+
+  const list = copyList(values);
+  return { list, wait: waiting.length > 0 ? settle() : undefined };
+}
+
+/** Puts a value where it belongs: into a map, a list or an object. */
+function place(container: object, key: unknown, value: unknown): void {
+  if (isCollection(container, MapPrototypeGetSize)) MapPrototypeSet(container as Map<unknown, unknown>, key, value);
+  else if (typeof key === "string" || typeof key === "number") put(container, key, value);
+  else throw new TypeError("no key");
 }
 
 function put(target: object, key: string | number, value: unknown): void {
@@ -118,14 +153,11 @@ function isCollection(value: object, sizeOf: (value: unknown) => number): boolea
 function describe(session: Session, value: object): unknown[] | undefined {
   if (typeof value === "function") {
     const base = baseOf(value);
-    if (base === undefined) {
-      if (isStub(value)) throw new DOMException("A promise of another worker's must be awaited before it is sent.", CLONE_ERROR);
-      return ["t", session.show(value)];
-    }
+    if (base === undefined) return ["t", session.show(value)];
     const id = session.numberOf(base);
     return id === undefined ? ["t", session.show(makeStub(base.dup()))] : ["m", id];
   }
-  if (isTarget(value)) return ["t", session.show(value)];
+  if (isTarget(value) || isService(value)) return ["t", session.show(value)];
   if (isHeaders(value)) return ["h", toHead(value as never)];
   if (isRequest(value)) {
     const { raw, headers } = partsOf(value);
@@ -141,6 +173,12 @@ function describe(session: Session, value: object): unknown[] | undefined {
   }
   const prototype = ObjectGetPrototypeOf(value);
   if (prototype === null || prototype === ObjectPrototype || ArrayIsArray(value)) return undefined;
+  if (isBlob(value)) {
+    // Alone, not as a view of what else may be in its memory.
+    const what = [isFile(value) ? "f" : "b", blobType(value), TypedArrayPrototypeSlice(blobBytes(value))];
+    if (isFile(value)) ArrayPrototypePush(what, fileName(value), fileTime(value));
+    return what;
+  }
   if (isReadableStream(value)) return ["r", session.show(sourceOf(value))];
   if (isWritableStream(value)) return ["w", session.show(sinkOf(value))];
   return undefined;
@@ -161,9 +199,7 @@ export function attach(session: Session, specials: unknown[], stubs: Base[]): vo
     const [container, key] = special as [unknown, unknown];
     if (typeof container !== "object" || container === null) throw new TypeError("no container");
     const value = build(session, special[2], stubs);
-    if (isCollection(container, MapPrototypeGetSize)) MapPrototypeSet(container as Map<unknown, unknown>, key, value);
-    else if (typeof key === "string" || typeof key === "number") put(container, key, value);
-    else throw new TypeError("no key");
+    place(container, key, value);
   }
 }
 
@@ -200,6 +236,13 @@ function build(session: Session, what: unknown[], stubs: Base[]): unknown {
       if (typeof first !== "number" || first < 200 || first > 599) throw new TypeError("no status");
       return fromFetch(first, text(what[2]), buildBody(session, what[3]), "", false);
     }
+    case "b":
+      return newBlob(bytes(what[2]), text(first));
+    case "f": {
+      const time = what[4];
+      if (typeof time !== "number") throw new TypeError("no time");
+      return newFile(bytes(what[2]), text(what[3]), text(first), time);
+    }
     default:
       throw new TypeError("no such special");
   }
@@ -214,6 +257,11 @@ function buildBody(session: Session, body: unknown): RawBody {
 function id(value: unknown): number {
   if (typeof value !== "number" || value < 0) throw new TypeError("no number");
   return value;
+}
+
+function bytes(value: unknown): Uint8Array<ArrayBuffer> {
+  if (!(value instanceof Uint8Array)) throw new TypeError("no bytes");
+  return value as Uint8Array<ArrayBuffer>;
 }
 
 function text(value: unknown): string {

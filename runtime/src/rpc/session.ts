@@ -155,6 +155,8 @@ export class Session implements Receiver {
   #imports = 0;
   readonly #calls = new NativeMap<number, Pending>();
   #nextCall = 1;
+  /** Those that wait for their arguments. */
+  readonly #unsent = new NativeMap<number, Promise<void>>();
   readonly #answers = new NativeMap<number, Promise<unknown>>();
   /** Calls of the other side that run. */
   #running = 0;
@@ -177,10 +179,20 @@ export class Session implements Receiver {
     }
     const call = this.#nextCall++;
     const specials: Special[] = [];
+    const message: unknown[] = [CALL, call, of, id, path, null, specials];
+    // What it is made of may wait itself.
+    const waits: Promise<void>[] = [];
+    const unsent = of === ANSWER ? (MapPrototypeGet(this.#unsent, id) as Promise<void> | undefined) : undefined;
+    if (unsent !== undefined) ArrayPrototypePush(waits, unsent);
     try {
-      const given = args === undefined ? null : prepare(this, args, specials);
-      this.#send([CALL, call, of, id, path, given, specials], specials);
+      if (args !== undefined) {
+        const { list, wait } = prepare(this, args, specials);
+        message[5] = list;
+        if (wait !== undefined) ArrayPrototypePush(waits, wait);
+      }
+      if (waits.length === 0) this.#send(message, specials);
     } catch (error) {
+      this.#unshow(specials);
       return failed(error);
     }
     let pending!: Pending;
@@ -191,7 +203,33 @@ export class Session implements Receiver {
     PromisePrototypeThen(promise, undefined, () => undefined);
     pending.answer = new CallAnswer(this, call, promise);
     MapPrototypeSet(this.#calls, call, pending);
+    if (waits.length > 0) {
+      const sent = this.#sendLater(call, message, specials, waits);
+      MapPrototypeSet(this.#unsent, call, sent);
+      PromisePrototypeThen(sent, undefined, () => undefined);
+    }
     return pending.answer;
+  }
+
+  /** Sends a call once what it waits for is there. */
+  async #sendLater(call: number, message: unknown[], specials: Special[], waits: Promise<void>[]): Promise<void> {
+    try {
+      for (let i = 0; i < waits.length; i++) await waits[i];
+      if (this.#over !== undefined) throw this.#over.error;
+      this.#send(message, specials);
+    } catch (error) {
+      this.#unshow(specials);
+      const pending = MapPrototypeGet(this.#calls, call) as Pending | undefined;
+      if (pending !== undefined) {
+        MapPrototypeDelete(this.#calls, call);
+        pending.answer.settled = true;
+        pending.reject(error);
+        this.#look();
+      }
+      throw error;
+    } finally {
+      MapPrototypeDelete(this.#unsent, call);
+    }
   }
 
   /** Shows something to the other side; its number. */
@@ -234,16 +272,18 @@ export class Session implements Receiver {
     try {
       bytes = ops.rpcEncode(message);
     } catch (error) {
-      for (let i = 0; i < specials.length; i++) this.#unshow(specials[i]!);
+      this.#unshow(specials);
       if (error instanceof Error && error.name === "DataCloneError") throw new DOMException(error.message, "DataCloneError");
       throw error;
     }
     this.#transport.send(bytes);
   }
 
-  #unshow(special: Special): void {
-    const [kind, id] = special[2] as [string, number];
-    if (kind === "t" || kind === "r" || kind === "w") MapPrototypeDelete(this.#exports, id);
+  #unshow(specials: Special[]): void {
+    for (let i = 0; i < specials.length; i++) {
+      const [kind, id] = specials[i]![2] as [string, number];
+      if (kind === "t" || kind === "r" || kind === "w") MapPrototypeDelete(this.#exports, id);
+    }
   }
 
   #sendQuietly(message: unknown[]): void {
@@ -336,8 +376,9 @@ export class Session implements Receiver {
       const value = await answer;
       const specials: Special[] = [];
       if (this.#over === undefined) {
-        const values = prepare(this, [value], specials);
-        this.#send([RETURN, call, values, specials], specials);
+        const { list, wait } = prepare(this, [value], specials);
+        if (wait !== undefined) await wait;
+        if (this.#over === undefined) this.#send([RETURN, call, list, specials], specials);
       }
     } catch (error) {
       if (isReported) {

@@ -49,6 +49,13 @@ export function baseOf(value: unknown): Base | undefined {
   return state?.isStub ? state.base : undefined;
 }
 
+/** What a promise or member of a stub will be; undefined for anything else. */
+export function pendingOf(value: unknown): Promise<unknown> | undefined {
+  const state = stateOf(value);
+  if (state === undefined || state.isStub) return undefined;
+  return (state.promise ??= state.base.send(state.path, undefined).promise);
+}
+
 export function makeStub(base: Base): object {
   return make({ base, path: [], promise: undefined, isStub: true });
 }

@@ -9,6 +9,7 @@ import {
   ReflectGet,
 } from "../internal/primordials.ts";
 import { entrypointPrototype, isEntrypoint, isTarget, targetPrototype } from "../worker/entrypoint.ts";
+import { isService } from "../worker/service.ts";
 import { memberOf, isStub } from "./stub.ts";
 
 /** Names that have a meaning of their own, here or at the caller's. */
@@ -38,6 +39,7 @@ function isOneOf(names: readonly string[], name: string): boolean {
 function read(receiver: unknown, name: string): unknown {
   if (isOneOf(RESERVED, name)) throw unknownMember(name);
   if (isStub(receiver)) return memberOf(receiver, name);
+  if (isService(receiver)) return (receiver as Record<string, unknown>)[name];
   let target = receiver;
   if (receiver instanceof Root) {
     if (isOneOf(HANDLERS, name)) throw unknownMember(name);

@@ -3,14 +3,24 @@ import {
   FunctionPrototype,
   JSONStringify,
   NativeProxy,
+  NativeWeakMap,
   ObjectDefineProperty,
   ObjectSetPrototypeOf,
+  WeakMapPrototypeHas,
+  WeakMapPrototypeSet,
 } from "../internal/primordials.ts";
 import { loadPart } from "../internal/parts.ts";
 import { fetchFrom, type Target } from "../fetch/fetch.ts";
 
 /** Names that mean something to the runtime, or to whoever looks at the object. */
 const RESERVED = ["then", "constructor", "toJSON", "__proto__", "dup", "connect", "queue", "scheduled"];
+
+/** All that there are; of no use as keys to anybody else. */
+const services = new NativeWeakMap<object, true>();
+
+export function isService(value: unknown): boolean {
+  return ((typeof value === "object" && value !== null) || typeof value === "function") && WeakMapPrototypeHas(services, value);
+}
 
 /** A binding; `callable` where calling it gives another one with props. */
 export function makeService(target: Target, callable = false): object {
@@ -19,7 +29,7 @@ export function makeService(target: Target, callable = false): object {
   const base = callable ? function () {} : {};
   // Nothing is to be found in it but what the binding has.
   ObjectSetPrototypeOf(base, null);
-  return new NativeProxy(base, {
+  const service = new NativeProxy(base, {
     get(_, name) {
       if (name === "fetch") return fetch;
       if (typeof name !== "string") return name === Symbol.toStringTag ? "Fetcher" : undefined;
@@ -38,6 +48,8 @@ export function makeService(target: Target, callable = false): object {
       return makeService({ binding: target.binding, props: props === undefined ? "" : JSONStringify(props) });
     },
   });
+  WeakMapPrototypeSet(services, service, true);
+  return service;
 }
 
 let own: object | undefined;

@@ -19,8 +19,8 @@ const PROPS_MAX: usize = 64 << 10;
 /// Largest message of a remote call, bytes.
 pub const MESSAGE_MAX: usize = 32 << 20;
 
-/// `bindingCall(binding, props, method, url, head, hasBody)`: asks the engine for what a binding stands for; returns
-/// the stream's key.
+/// `bindingCall(binding, props, method, url, head, hasBody, socket)`: asks the engine for what a binding stands for;
+/// returns the stream's key.
 pub fn call(
     scope: &mut PinScope<'_, '_>,
     arguments: FunctionCallbackArguments<'_>,
@@ -66,6 +66,7 @@ pub fn call(
     let wire_id = outbox.open_stream();
     let mut stream = Stream::new(Role::Outgoing(request), outbox.clone(), wire_id, state.backlog.clone());
     stream.out_ended = !has_body;
+    stream.may_switch = has_body && arguments.get(6).is_true();
     let key = state.streams.borrow_mut().insert(stream);
     let Some(key) = key else { return throw_error(scope, "Too many streams are open.") };
     let call = Call::Bound(Bound {

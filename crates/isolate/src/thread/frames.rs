@@ -129,8 +129,10 @@ impl Thread {
                 };
                 if let Some(stream) = instance.state().streams.borrow_mut().get(key) {
                     stream.subrequests = stream.subrequests.min(invoke.subrequests);
+                    stream.may_switch = invoke.fetch.socket;
                 }
-                self.turn(id, &Event::Invoke { key, invoke: &invoke, has_body: !frame.fin() });
+                let has_body = !frame.fin() && !invoke.fetch.socket;
+                self.turn(id, &Event::Invoke { key, invoke: &invoke, has_body });
                 self.keep(index, frame.stream, Place { instance: id, key });
             }
             Call::Scheduled(scheduled) => {

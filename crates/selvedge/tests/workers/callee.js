@@ -138,6 +138,23 @@ export default class extends WorkerEntrypoint {
   big() {
     return "x".repeat(33 << 20);
   }
+  async file(file) {
+    return [file instanceof File, file instanceof Blob, file.name, file.type, file.size, file.lastModified, await file.text()];
+  }
+  headers(headers) {
+    headers.append("x-b", "2");
+    return headers;
+  }
+  async useService(service) {
+    const response = await service.fetch("http://x/service", { method: "POST", body: "through" });
+    return [await service.twice(4), response.status, await response.text()];
+  }
+  own() {
+    return { self: this.env.SELF, later: this.env.SELF.echo("later") };
+  }
+  add(a, b) {
+    return a + b;
+  }
   async relay(stub) {
     return await this.env.SELF.callback(stub, 3);
   }
@@ -154,6 +171,7 @@ export class Admin extends WorkerEntrypoint {
 
 export const plain = {
   async fetch(request, env, ctx) {
+    if (request.method === "POST") return new Response(`plain ${await request.text()}`, { status: 203 });
     return new Response(`plain ${typeof env.SELF} ${typeof ctx.waitUntil}`);
   },
   twice(number, env) {

@@ -177,6 +177,40 @@ const CASES = {
     const response = await C.fetch("http://x/loop");
     return [response.status, await response.text()];
   },
+  async files({ C }) {
+    const blob = new Blob(["0123456789"], { type: "text/x" }).slice(2, 5, "a/b");
+    const back = await C.echo({ list: [blob] });
+    const file = await C.echo(new File(["f"], "n.txt", { type: "x/y", lastModified: 5 }));
+    const headers = await C.headers(new Headers({ "x-a": "1" }));
+    return [
+      await C.file(blob), await C.file(new File(["abc"], "a.txt", { lastModified: 7 })),
+      back.list[0] instanceof Blob, back.list[0].type, await back.list[0].text(),
+      file instanceof File, file.name, file.type, file.lastModified, await file.text(),
+      headers instanceof Headers, [...headers],
+    ];
+  },
+  async promises({ C, ADMIN }) {
+    const counter = await C.counter(5);
+    return [
+      await C.add(C.add(1, 2), C.add(3, 4)),
+      await C.echo({ deep: [ADMIN.name(), { of: new Map([["k", C.echo("v")]]) }] }).then(({ deep }) => [deep[0], deep[1].of.get("k")]),
+      await counter.increment(counter.increment(counter.value)),
+      // Calls of what has not been sent yet.
+      await C.counter(C.echo(7)).child().increment(C.echo(1)),
+      await failure(C.add(C.throws(), 1)),
+      await failure(C.counter(C.throws()).child().value),
+      await failure(C.echo(new Set([C.echo(1)]))),
+    ];
+  },
+  async services({ C, PLAIN }, ctx) {
+    const { self, later } = await C.own();
+    return [
+      await C.useService(PLAIN),
+      await self.echo("by its own binding"), later,
+      await (await self.fetch("http://y/", { method: "PUT", body: "b" })).text(),
+      await C.echo(ctx.exports.Inner).then((inner) => inner.hello("me")),
+    ];
+  },
   async self() {
     return "it is me";
   },
