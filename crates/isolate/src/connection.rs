@@ -46,17 +46,25 @@ impl Outbox {
 
     /// Appends bytes of a body. Small chunks share a frame where nothing else was said between them.
     pub fn data(&self, wire_id: u32, bytes: &[u8]) {
+        self.data_with(wire_id, bytes.len(), |out| out.extend_from_slice(bytes));
+    }
+
+    /// Appends bytes of a body, which `fill` appends to the buffer: at most `length`. Returns how many they are.
+    pub fn data_with(&self, wire_id: u32, length: usize, fill: impl FnOnce(&mut Vec<u8>)) -> usize {
         let mut out = self.frames();
         let tail = self.tail.get();
-        let fits = tail.end - tail.start + bytes.len() <= HEADER_LEN + DATA_MAX;
+        let fits = tail.end - tail.start + length <= HEADER_LEN + DATA_MAX;
         let start = if tail.end != 0 && tail.end == out.len() && tail.wire_id == wire_id && fits {
             tail.start
         } else {
             frame::begin(&mut out, Kind::Data, 0, wire_id)
         };
-        out.extend_from_slice(bytes);
+        let before = out.len();
+        fill(&mut out);
+        let filled = out.len() - before;
         frame::end(&mut out, start);
         self.tail.set(Tail { start, end: out.len(), wire_id });
+        filled
     }
 
     /// A number for a stream that this side opens: even.

@@ -132,6 +132,18 @@ impl Stream {
         self.send_data(head);
     }
 
+    /// Sends up to `length` body bytes that `fill` appends to a buffer, where they can go at once; else false, and `fill` is not
+    /// called.
+    pub fn send_body_with(&mut self, length: usize, fill: impl FnOnce(&mut Vec<u8>)) -> bool {
+        let at_once = !self.canceled && self.pending.is_empty() && !self.end_pending;
+        if !at_once || length == 0 || length > DATA_MAX || length > self.send.available() {
+            return false;
+        }
+        let sent = self.outbox.data_with(self.wire_id, length, fill);
+        self.send.sent(sent);
+        true
+    }
+
     /// Takes note of `CREDIT` and sends what waited for it. True when JavaScript may go on writing.
     pub fn granted(&mut self, bytes: u32) -> bool {
         self.send.granted(bytes);

@@ -22,16 +22,25 @@ pub fn write(
     if state.body_too_large(body_length(arguments.get(1))) {
         return throw_type_error(scope, "The chunk is larger than the worker's memory limit.");
     }
-    let mut bytes = Vec::new();
-    if !append_bytes(scope, arguments.get(1), &mut bytes) {
+    let chunk = arguments.get(1);
+    if !chunk.is_string() && !chunk.is_array_buffer_view() {
         return throw_type_error(scope, "A body chunk must be a string or a Uint8Array.");
     }
     let room = {
         let mut streams = state.streams.borrow_mut();
         match streams.get(key(&arguments)) {
             Some(stream) if !stream.out_ended && stream.room() > -PENDING_MAX => {
-                if !bytes.is_empty() {
-                    stream.send_body(&bytes, false);
+                // Bytes are as many as they say; a string has to be encoded before that is known.
+                let length = if chunk.is_string() { 0 } else { body_length(chunk) };
+                let fill = |out: &mut Vec<u8>| {
+                    append_bytes(scope, chunk, out);
+                };
+                if !stream.send_body_with(length, fill) {
+                    let mut bytes = Vec::new();
+                    append_bytes(scope, chunk, &mut bytes);
+                    if !bytes.is_empty() {
+                        stream.send_body(&bytes, false);
+                    }
                 }
                 let room = stream.room();
                 stream.wants_write = room <= 0;
