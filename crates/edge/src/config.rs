@@ -4,11 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use http::HeaderValue;
+use schemars::JsonSchema;
 use selvedge_telemetry::AccessLogConfig;
 use serde::{Deserialize, Serialize};
 
 /// How the edge listens and what it allows its clients.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EdgeConfig {
     /// Addresses for cleartext HTTP/1.1 and HTTP/2 (prior knowledge). Port 0 takes any free one.
@@ -66,7 +67,7 @@ impl Default for EdgeConfig {
 }
 
 /// What an HTTP/2 connection may do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Http2Config {
     /// Requests at a time.
@@ -94,8 +95,8 @@ impl Default for Http2Config {
 }
 
 impl EdgeConfig {
-    /// What is wrong with these settings, in words.
-    pub(crate) fn problem(&self) -> Option<String> {
+    /// What is wrong with these settings, in words, beginning with the name of the setting where it is one.
+    pub fn problem(&self) -> Option<String> {
         let refuse = |text: &str| Some(text.to_owned());
         if self.listen.is_empty() {
             return refuse("listen: name at least one address, such as \"127.0.0.1:8080\"");

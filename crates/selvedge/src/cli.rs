@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::{
-    delete, deploy, dev, doctor, init, list, logs, profile, rollback, routes, secret, status, tail, up,
-    versions,
+    check, delete, deploy, dev, doctor, init, list, logs, profile, rollback, routes, secret, status, tail,
+    up, versions,
 };
 use crate::failure::Outcome;
 use crate::places;
@@ -54,7 +54,7 @@ pub(crate) struct Shared {
     /// Account whose workers are meant
     #[arg(long, global = true, value_name = "ID", env = "SELVEDGE_ACCOUNT", default_value = "default")]
     pub(crate) account: String,
-    /// Section `env.NAME` of the project's configuration
+    /// Section `env.NAME` of the configuration: of a project, or of the server for `up` and `check`
     #[arg(long, short, global = true, value_name = "NAME")]
     pub(crate) env: Option<String>,
 }
@@ -108,6 +108,8 @@ pub(crate) enum Command {
     Routes(routes::RoutesArgs),
     /// Show sandbox hosts, isolates and memory
     Status(status::StatusArgs),
+    /// Look for mistakes in selvedge.toml
+    Check(check::CheckArgs),
     /// Say what this machine offers: confinement, kernel features, files, ports
     Doctor(doctor::DoctorArgs),
 }

@@ -1,192 +1,86 @@
-//! What a project's configuration says about bundling and environments, by the real CLI.
+//! `selvedge.toml` and `selvedge check`, on the real executable.
 
 mod common;
 
 use std::fs;
+use std::process::Output;
 
-use common::Selvedge;
+use common::{Ongoing, selvedge};
 use serde_json::Value;
 
-/// A project of these files.
+const CONFIG: &str = "\
+include = [\"conf.d/*.toml\"]
+admin = \"127.0.0.1:${TEST_ADMIN_PORT:-0}\"
+
+[edge]
+listen = [\"127.0.0.1:1\"]
+access_log.output = \"off\"
+
+[env.test]
+edge.listen = [\"127.0.0.1:0\"]
+";
+
 fn project(files: &[(&str, &str)]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for (name, text) in files {
-        let path = dir.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        fs::create_dir_all(dir.path().join(name).parent().unwrap()).unwrap();
+        fs::write(dir.path().join(name), text).unwrap();
     }
     dir
 }
 
-/// Deploys a project of these files; its warnings.
-fn deploy(selvedge: &Selvedge, files: &[(&str, &str)]) -> Value {
-    let dir = project(files);
-    selvedge.json(&["deploy", dir.path().to_str().unwrap()])["warnings"].clone()
+fn check(dir: &tempfile::TempDir, arguments: &[&str]) -> (Option<i32>, Value, Output) {
+    let output = selvedge().args(["check", "--json"]).args(arguments).current_dir(dir).output().unwrap();
+    (output.status.code(), serde_json::from_slice(&output.stdout).unwrap_or_default(), output)
 }
 
 #[test]
-fn modules_are_uploaded_as_they_are() {
-    let selvedge = Selvedge::start();
-    let config = r#"{"name": "w", "main": "dist/worker.js", "no_bundle": true,
-        "rules": [{"type": "ESModule", "globs": ["**/*.js"]}, {"type": "Text", "globs": ["**/*.md"], "fallthrough": true}]}"#;
-    let files = [
-        ("wrangler.jsonc", config),
-        (
-            "dist/worker.js",
-            "import { name } from './lib/name.js'; import note from './note.md'; import text from './a.txt';\n\
-             export default { async fetch() { const { late } = await import('./lib/late.js'); return Response.json([name, note, text, late, name.name]) } }",
-        ),
-        ("dist/lib/name.js", "export function name() {}; name.toJSON = () => 'named';"),
-        ("dist/lib/late.js", "export { late } from '../late.js'"),
-        ("dist/late.js", "export const late = 'late'"),
-        ("dist/note.md", "a note"),
-        ("dist/a.txt", "a text"),
-        ("dist/node_modules/x/y.js", "this is not uploaded, and not even JavaScript"),
-        ("dist/never.ts", "nor this: string"),
-    ];
-    assert_eq!(deploy(&selvedge, &files), serde_json::json!([]));
-    assert_eq!(selvedge.get("w", "/").body, r#"["named","a note","a text","late","name"]"#);
-
-    let without = project(&[
-        ("wrangler.jsonc", r#"{"name": "w", "main": "worker.js", "no_bundle": true}"#),
-        ("worker.js", "import './other.js'; export default {}"),
-        ("other.js", ""),
-    ]);
-    let (error, shown) = selvedge.refused(&["deploy", without.path().to_str().unwrap()]);
-    assert_eq!(error["code"], "unknown_import");
-    assert!(shown.contains("ESModule"), "{shown}");
-    let typed = project(&[
-        ("wrangler.jsonc", r#"{"name": "w", "main": "worker.ts", "no_bundle": true}"#),
-        ("worker.ts", "export default {}"),
-    ]);
-    let (error, _) = selvedge.refused(&["deploy", typed.path().to_str().unwrap()]);
-    assert_eq!(error["code"], "not_a_worker");
+fn a_server_runs_on_what_was_checked() {
+    let dir = project(&[("selvedge.toml", CONFIG), ("conf.d/engine.toml", "[engine]\nidle_s = 7\n")]);
+    let (code, answer, output) = check(&dir, &["--env", "test"]);
+    assert_eq!(code, Some(0), "{output:?}");
+    assert_eq!(answer["settings"]["engine"]["idle_s"], 7);
+    assert_eq!(answer["files"].as_array().unwrap().len(), 2);
+    // The file in the directory is the one that is used.
+    let data = tempfile::tempdir().unwrap();
+    let mut up = selvedge();
+    up.args(["up", "--json", "--env", "test", "--data"]).arg(data.path()).current_dir(&dir);
+    let mut server = Ongoing::start(&mut up);
+    let ready = server.document();
+    assert_eq!(ready["http"].as_array().unwrap().len(), 1);
+    assert_ne!(ready["http"][0], "127.0.0.1:1", "the environment's address, not the usual one");
 }
 
 #[test]
-fn modules_are_found_beside_the_bundle() {
-    let selvedge = Selvedge::start();
-    let config = r#"{"name": "w", "main": "src/index.ts", "find_additional_modules": true, "base_dir": ".", "minify": true,
-        "rules": [{"type": "ESModule", "globs": ["src/lang/*.js", "shared/*.js"]}]}"#;
-    let files = [
-        ("wrangler.jsonc", config),
-        (
-            "src/index.ts",
-            "import { bundled } from './deep/bundled'; import page from './page.html';\n\
-             export default { async fetch(request: Request) {\n\
-               const lang = new URL(request.url).pathname.slice(1);\n\
-               if (lang === 'fail') throw new Error('failed on line 5');\n\
-               const { hello } = await import('./lang/' + lang + '.js');\n\
-               return Response.json([hello, bundled(), page, await bundled.state()]);\n\
-             } }",
-        ),
-        (
-            "src/deep/bundled.ts",
-            "import { count } from '../../shared/state.js';\n\
-             export function bundled(): number { return count(); }\n\
-             bundled.state = async () => (await import('../../shared/state.js')).count();",
-        ),
-        ("src/lang/en.js", "export const hello = 'Hello'"),
-        (
-            "src/lang/de.js",
-            "import { count } from '../../shared/state.js'; count(); export const hello = 'Hallo'",
-        ),
-        // One instance for the bundle and the files beside it.
-        ("shared/state.js", "let n = 0; export function count() { return ++n }"),
-        ("src/page.html", "<p>"),
-    ];
-    assert_eq!(deploy(&selvedge, &files), serde_json::json!([]));
-    assert_eq!(selvedge.get("w", "/en").body, r#"["Hello",1,"<p>",2]"#);
-    assert_eq!(selvedge.get("w", "/de").body, r#"["Hallo",4,"<p>",5]"#);
-    assert_eq!(selvedge.get("w", "/fail").status, 500);
-    let logs = common::eventually("the exception is logged", || {
-        let logs = selvedge.json(&["logs", "w"]).to_string();
-        logs.contains("failed on line 5").then_some(logs)
-    });
-    assert!(logs.contains("src/index.ts:4:"), "{logs}");
-}
-
-#[test]
-fn names_definitions_and_aliases() {
-    let selvedge = Selvedge::start();
-    let code = "import { who } from 'someone';\n\
-        class Shop {}\n\
-        declare const MODE: string, LIMITS: any;\n\
-        export default { fetch() { return Response.json([Shop.name, MODE, LIMITS.max, who, typeof h()]) } }\n\
-        function h() { return <b/> }";
-    let with = |more: &str| {
-        let config = format!(
-            r#"{{"name": "w", "main": "src/index.tsx", "minify": true, {more}
-            "define": {{"MODE": "'fast'", "LIMITS": {{"max": 3}}}},
-            "alias": {{"someone": "./src/someone.ts"}}, "tsconfig": "config/ts.json"}}"#
-        );
-        deploy(
-            &selvedge,
-            &[
-                ("wrangler.jsonc", &config),
-                ("src/index.tsx", code),
-                ("src/someone.ts", "export const who = 'me'"),
-                ("src/jsx.ts", "export const make = () => 1; export const Fragment = 0"),
-                ("config/ts.json", r#"{"compilerOptions": {"jsx": "react", "jsxFactory": "String"}}"#),
-            ],
-        );
-        selvedge.get("w", "/").json()
-    };
-    assert_eq!(with(""), serde_json::json!(["Shop", "fast", 3, "me", "string"]));
-    assert_ne!(with(r#""keep_names": false,"#)[0], "Shop");
-}
-
-#[test]
-fn source_maps_can_be_left_out() {
-    let selvedge = Selvedge::start();
-    let code = "// one\n// two\nexport default { fetch(): Response { throw new Error('here') } }";
-    for (setting, expected) in [("true", "index.ts:3:"), ("false", "main.js:")] {
-        let config = format!(r#"{{"name": "w{setting}", "upload_source_maps": {setting}}}"#);
-        deploy(&selvedge, &[("wrangler.jsonc", &config), ("index.ts", code)]);
-        let name = format!("w{setting}");
-        assert_eq!(selvedge.get(&name, "/").status, 500);
-        let logs = common::eventually("the exception is logged", || {
-            let logs = selvedge.json(&["logs", &name]).to_string();
-            logs.contains("here").then_some(logs)
-        });
-        assert!(logs.contains(expected), "{logs}");
-    }
-}
-
-#[test]
-fn environments_have_settings_of_their_own() {
-    let selvedge = Selvedge::start();
+fn mistakes_have_places_and_stop_the_server() {
     let dir = project(&[
-        (
-            "wrangler.jsonc",
-            r#"{"name": "shop", "main": "index.js", "define": {"A": "1"}, "minify": true, "kv_namespaces": [],
-            "env": {
-              "staging": {"define": {"A": "2"}, "keep_vars": true, "compatability_date": "2026-01-01", "vars": {"B": 3}},
-              "bare": {"name": "other"}
-            }}"#,
-        ),
-        (
-            "index.js",
-            "export default { fetch(_, env) { return Response.json([typeof A === 'undefined' ? null : A, env.B ?? null]) } }",
-        ),
+        ("selvedge.toml", &CONFIG.replace("listen", "lisen")),
+        ("conf.d/a.toml", "[edge]\nmax_headers = 0\n[engine]\nidle = \"x\"\n"),
     ]);
-    let path = dir.path().to_str().unwrap();
-    let deploy = |more: &[&str]| selvedge.json(&[&["deploy", path], more].concat())["warnings"].to_string();
-    assert_eq!(deploy(&["--env", ""]), "[]");
-    assert_eq!(selvedge.get("shop", "/").body, "[1,null]");
-    let warnings = deploy(&["-e", "staging"]);
-    assert!(warnings.contains("keep_vars"), "{warnings}");
-    assert!(warnings.contains("is it meant to be `compatibility_date`"), "{warnings}");
-    assert_eq!(selvedge.get("shop-staging", "/").body, "[2,3]");
-    let warnings = deploy(&["--env=bare"]);
-    assert!(warnings.contains("`define` is not inherited"), "{warnings}");
-    assert_eq!(selvedge.get("other", "/").body, "[null,null]");
-    let (error, shown) = selvedge.refused(&["deploy", path, "--env", "nope"]);
-    assert_eq!(error["code"], "no_environment");
-    assert!(shown.contains("bare, staging"), "{shown}");
-    // Other commands take it, too, in the project's directory.
-    let versions =
-        selvedge.command(&["versions", "--json", "-e", "staging"]).current_dir(dir.path()).output().unwrap();
-    let versions: Value = serde_json::from_slice(&versions.stdout).unwrap();
-    assert_eq!(versions.as_array().map(Vec::len), Some(1));
+    let (code, answer, _) = check(&dir, &[]);
+    assert_eq!((code, &answer["error"]["code"]), (Some(1), &"bad_config".into()));
+    let mistakes = answer["error"]["diagnostics"].as_array().unwrap();
+    let place =
+        |mistake: &Value| (mistake["file"].as_str().unwrap().to_owned(), mistake["line"].as_u64().unwrap());
+    assert_eq!(place(&mistakes[0]), ("selvedge.toml".into(), 5));
+    assert!(mistakes[0]["message"].as_str().unwrap().contains("did you mean `listen`"));
+    assert_eq!(place(&mistakes[1]), ("conf.d/a.toml".into(), 4));
+    let output = selvedge().args(["up", "--json"]).current_dir(&dir).output().unwrap();
+    let refused: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &refused), (Some(1), &answer));
+    // An environment that nobody has chosen yet is looked at, too.
+    let dir = project(&[("selvedge.toml", "[env.a.edge]\nmax_headers = 0\n")]);
+    let (code, answer, _) = check(&dir, &[]);
+    assert_eq!((code, &answer["error"]["diagnostics"][0]["line"]), (Some(1), &2.into()));
+}
+
+#[test]
+fn the_schema_is_one() {
+    let dir = project(&[]);
+    let (code, schema, _) = check(&dir, &["--schema"]);
+    assert_eq!(code, Some(0));
+    assert!(schema["$schema"].as_str().unwrap().contains("json-schema.org"));
+    assert!(schema["properties"]["edge"].is_object() && schema["properties"]["include"].is_object());
+    let (code, answer, _) = check(&dir, &[]);
+    assert_eq!((code, &answer["error"]["code"]), (Some(1), &"io".into()));
 }

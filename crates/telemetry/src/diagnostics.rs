@@ -2,11 +2,12 @@
 
 use std::io::IsTerminal;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tracing_subscriber::EnvFilter;
 
 /// What is told and how it looks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DiagnosticsConfig {
     /// Levels, such as `info` or `info,selvedge_engine=debug`.
@@ -21,8 +22,25 @@ impl Default for DiagnosticsConfig {
     }
 }
 
+impl DiagnosticsConfig {
+    /// Whether the settings can be used.
+    ///
+    /// # Errors
+    /// [`DiagnosticsError::Filter`].
+    pub fn check(&self) -> Result<(), DiagnosticsError> {
+        self.env_filter().map(drop)
+    }
+
+    fn env_filter(&self) -> Result<EnvFilter, DiagnosticsError> {
+        EnvFilter::try_new(&self.filter).map_err(|error| DiagnosticsError::Filter {
+            filter: self.filter.clone(),
+            problem: error.to_string(),
+        })
+    }
+}
+
 /// Looks of diagnostics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DiagnosticsFormat {
     /// Lines for people, coloured on a terminal.
@@ -49,10 +67,7 @@ pub enum DiagnosticsError {
 
 /// Sends diagnostics of this process to standard error. Call once, from the executable.
 pub fn start(config: &DiagnosticsConfig) -> Result<(), DiagnosticsError> {
-    let filter = EnvFilter::try_new(&config.filter).map_err(|error| DiagnosticsError::Filter {
-        filter: config.filter.clone(),
-        problem: error.to_string(),
-    })?;
+    let filter = config.env_filter()?;
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

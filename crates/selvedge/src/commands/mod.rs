@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub(crate) mod check;
 pub(crate) mod delete;
 pub(crate) mod deploy;
 pub(crate) mod dev;
@@ -44,6 +45,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
         Command::Secret(args) => secret::run(&args, shared, terminal),
         Command::Routes(args) => routes::run(&args, shared, terminal),
         Command::Status(args) => status::run(&args, shared, terminal),
+        Command::Check(args) => check::run(&args, shared, terminal),
         Command::Doctor(args) => doctor::run(&args, shared, terminal),
     }
 }

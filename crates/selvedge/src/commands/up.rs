@@ -1,7 +1,7 @@
 //! `selvedge up`: every role in one process.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use selvedge_telemetry::access_log::{AccessLogFormat, AccessLogOutput};
@@ -9,20 +9,20 @@ use selvedge_telemetry::diagnostics::{self, DiagnosticsFormat};
 
 use crate::cli::Shared;
 use crate::failure::{Failure, Outcome};
-use crate::server::{Server, Settings};
+use crate::server::{CONFIG_NAME, Server, Settings};
 use crate::terminal::{DIM, GOOD, HINT, Terminal, say};
 
 const EXAMPLES: &str = "\
 Examples:
   selvedge up
   selvedge up --http 0.0.0.0:80 --data /var/lib/selvedge
-  selvedge up --config /etc/selvedge.toml --log-format json";
+  selvedge up --config /etc/selvedge.toml --env production";
 
 /// Run everything on this machine: edge, sandboxes and control API.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct UpArgs {
-    /// Settings; options given here go before them
+    /// Settings [default: selvedge.toml in this directory, if there is one]; options given here go before them
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Address for requests to workers; may be repeated [default: 127.0.0.1:8080]
@@ -59,7 +59,7 @@ enum LogFormat {
 
 /// Runs the command until a signal ends it.
 pub(crate) fn run(args: UpArgs, shared: &Shared, terminal: Terminal) -> Outcome {
-    let settings = settings(args, shared.data.clone())?;
+    let settings = settings(args, shared.data.clone(), shared.environment())?;
     diagnostics::start(&settings.diagnostics)
         .map_err(|error| Failure::new("bad_config", error.to_string()))?;
     let server = Server::start(settings)?;
@@ -67,10 +67,14 @@ pub(crate) fn run(args: UpArgs, shared: &Shared, terminal: Terminal) -> Outcome 
     server.run()
 }
 
-fn settings(args: UpArgs, data: Option<PathBuf>) -> Outcome<Settings> {
-    let mut settings = match &args.config {
-        Some(path) => Settings::read(path)?,
-        None => Settings::default(),
+fn settings(args: UpArgs, data: Option<PathBuf>, environment: Option<&str>) -> Outcome<Settings> {
+    let here = Path::new(CONFIG_NAME);
+    let mut settings = match args.config.as_deref().or_else(|| here.is_file().then_some(here)) {
+        Some(path) => Settings::read(path, environment)?.settings,
+        None => match environment {
+            Some(name) => return Err(no_config(name)),
+            None => Settings::default(),
+        },
     };
     if let Some(data) = data {
         settings.data = data;
@@ -106,6 +110,14 @@ fn settings(args: UpArgs, data: Option<PathBuf>) -> Outcome<Settings> {
     Ok(settings.complete())
 }
 
+fn no_config(environment: &str) -> Failure {
+    Failure::new(
+        "unknown_environment",
+        format!("there is no {CONFIG_NAME} here that could know {environment:?}"),
+    )
+    .help("name the file with --config")
+}
+
 fn greet(server: &Server) {
     let addresses = server.addresses();
     say!("{GOOD}Selvedge is ready.{GOOD:#}");
@@ -131,9 +143,9 @@ mod tests {
 
     fn parsed(line: &str) -> Outcome<Settings> {
         let cli = crate::cli::Cli::try_parse_from(line.split(' ')).unwrap();
-        let data = cli.shared.data.clone();
+        let (data, environment) = (cli.shared.data.clone(), cli.shared.environment().map(str::to_owned));
         match cli.command {
-            crate::cli::Command::Up(args) => settings(args, data),
+            crate::cli::Command::Up(args) => settings(args, data, environment.as_deref()),
             other => panic!("{other:?}"),
         }
     }
@@ -142,7 +154,7 @@ mod tests {
     fn options_go_before_the_file() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("s.toml");
-        std::fs::write(&file, "data = \"/from-file\"\nadmin = \"127.0.0.1:1\"\n[engine]\nidle_s = 7\n")
+        std::fs::write(&file, "data = \"/from-file\"\nadmin = \"127.0.0.1:1\"\n[engine]\nidle_s = 7\n[env.slow.engine]\nidle_s = 9\n")
             .unwrap();
         let line = format!(
             "selvedge up --config {} --admin 127.0.0.1:2 --http 127.0.0.1:3 --http [::1]:4 --access-log off --memory-budget-mb 64",
@@ -153,6 +165,8 @@ mod tests {
         assert_eq!(settings.edge.listen.len(), 2);
         assert_eq!((settings.engine.idle_s, settings.engine.memory_budget_mb), (7, 64));
         assert_eq!(settings.edge.access_log.output, AccessLogOutput::Off);
+        assert_eq!(parsed(&format!("{line} --env slow")).unwrap().engine.idle_s, 9);
+        assert_eq!(parsed(&format!("{line} --env fast")).unwrap_err().code, "unknown_environment");
         assert_eq!(parsed(&format!("{line} --data /other")).unwrap().data, PathBuf::from("/other"));
     }
 }

@@ -22,7 +22,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-pub(crate) use settings::Settings;
+pub(crate) use settings::{CONFIG_NAME, Settings};
 
 use crate::failure::{Failure, Outcome};
 use lock::DataLock;

@@ -1,19 +1,23 @@
 //! Settings of a running Selvedge: defaults, then `selvedge.toml`, then the command line.
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
 use selvedge_edge::EdgeConfig;
 use selvedge_engine::EngineConfig;
 use selvedge_telemetry::DiagnosticsConfig;
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{Failure, Outcome};
+use crate::config;
+use crate::failure::Outcome;
 use crate::places;
 
+/// Usual name of the file.
+pub(crate) const CONFIG_NAME: &str = "selvedge.toml";
+
 /// What `selvedge.toml` may hold.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Settings {
     /// Where records, artifacts and secrets are kept.
@@ -41,12 +45,44 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Reads a file.
-    pub(crate) fn read(path: &Path) -> Outcome<Self> {
-        let text = fs::read_to_string(path).map_err(|error| Failure::io("read", path, &error))?;
-        toml::from_str(&text).map_err(|error| {
-            Failure::new("bad_config", format!("{}: {}", path.display(), error.to_string().trim_end()))
-        })
+    /// Reads a file, see [`config`].
+    pub(crate) fn read(path: &Path, environment: Option<&str>) -> Outcome<config::Read<Self>> {
+        config::read(path, environment, Self::problems)
+    }
+
+    /// What is wrong beyond types: a setting, and a sentence.
+    fn problems(&self) -> Vec<(String, String)> {
+        let mut problems = Vec::new();
+        if let Some(problem) = self.edge.problem() {
+            let setting = problem.split([':', ' ']).next().unwrap_or_default();
+            problems.push((format!("edge.{setting}"), problem));
+        }
+        if let Err(error) = self.diagnostics.check() {
+            problems.push(("diagnostics.filter".into(), error.to_string()));
+        }
+        if self.edge.listen.iter().any(|address| *address == self.admin && address.port() != 0) {
+            let problem =
+                format!("{} is an address of the edge, too; the control API needs its own", self.admin);
+            problems.push(("admin".into(), problem));
+        }
+        problems
+    }
+
+    /// JSON Schema of the file, for editors.
+    pub(crate) fn schema() -> serde_json::Value {
+        let mut schema = schemars::schema_for!(Self).to_value();
+        let own = schema["properties"].clone();
+        schema["title"] = "selvedge.toml".into();
+        schema["properties"]["include"] = serde_json::json!({
+            "description": "Further files, read as if they stood here; `*` may stand in the last part of a path.",
+            "type": "array", "items": { "type": "string" },
+        });
+        schema["properties"]["env"] = serde_json::json!({
+            "description": "Settings of environments, which go before the others with `--env NAME`.",
+            "type": "object",
+            "additionalProperties": { "type": "object", "properties": own, "additionalProperties": false },
+        });
+        schema
     }
 
     /// Fills in the paths that were left open.
@@ -71,8 +107,8 @@ mod tests {
     fn read(text: &str) -> Outcome<Settings> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("selvedge.toml");
-        fs::write(&path, text).unwrap();
-        Settings::read(&path)
+        std::fs::write(&path, text).unwrap();
+        Settings::read(&path, None).map(|read| read.settings)
     }
 
     #[test]
@@ -87,8 +123,35 @@ mod tests {
     }
 
     #[test]
-    fn unknown_settings_are_refused_with_their_place() {
+    fn mistakes_are_shown_where_they_stand() {
         let failure = read("[engine]\nidle_seconds = 5").unwrap_err();
-        assert!(failure.message.contains("idle_seconds") && failure.message.contains("line 2"), "{failure}");
+        assert_eq!(failure.diagnostics[0].line, Some(2));
+        assert!(failure.diagnostics[0].message.contains("did you mean `idle_s`"), "{failure:?}");
+        for (text, line, part) in [
+            ("[edge]\n\nmax_headers = 0", 3, "max_headers must be"),
+            ("[edge]\nlisten = []", 2, "at least one address"),
+            ("[edge]\nidle_timeout_ms = 0", 1, "timeouts"),
+            ("[diagnostics]\nfilter = \"no=such=thing\"", 2, "filter"),
+            ("admin = \"127.0.0.1:7\"\n[edge]\nlisten = [\"127.0.0.1:7\"]", 1, "control API"),
+        ] {
+            let failure = read(text).unwrap_err();
+            let found = &failure.diagnostics[0];
+            assert_eq!(found.line, Some(line), "{found}");
+            assert!(found.message.contains(part), "{found}");
+        }
+    }
+
+    #[test]
+    fn the_schema_knows_every_setting() {
+        let schema = Settings::schema();
+        let known = |section: &str| {
+            let at = schema["properties"][section]["$ref"].as_str().unwrap().trim_start_matches('#');
+            schema.pointer(at).unwrap()["properties"].as_object().unwrap().len()
+        };
+        let settings = serde_json::to_value(Settings::default()).unwrap();
+        for section in ["edge", "engine", "diagnostics"] {
+            assert_eq!(known(section), settings[section].as_object().unwrap().len(), "{section}");
+        }
+        assert_eq!(schema["properties"]["env"]["additionalProperties"]["additionalProperties"], false);
     }
 }

@@ -18,6 +18,7 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use format::AccessRecord;
@@ -32,7 +33,7 @@ const BATCH_BYTES: usize = 64 * 1024;
 const BATCHES_WAITING: usize = 64;
 
 /// Where access log lines go and how they look.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AccessLogConfig {
     /// Destination.
@@ -48,7 +49,7 @@ impl Default for AccessLogConfig {
 }
 
 /// Destination of access log lines: `"off"`, `"stdout"` or `{ file = "/path" }`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AccessLogOutput {
     /// None are made.
@@ -60,7 +61,7 @@ pub enum AccessLogOutput {
 }
 
 /// Looks of access log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AccessLogFormat {
     /// nginx's `combined`, then host, worker, duration in milliseconds, request id and error code.
