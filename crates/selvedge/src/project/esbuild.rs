@@ -90,7 +90,8 @@ fn arguments(options: &BuildOptions) -> Vec<String> {
     let mut arguments: Vec<String> = [
         "--bundle",
         "--format=esm",
-        "--platform=neutral",
+        // Reads what packages replace or leave out outside of Node (the map `browser` in package.json), as on Cloudflare.
+        "--platform=browser",
         "--entry-names=main",
         "--sourcemap=external",
         "--conditions=workerd,worker,browser",

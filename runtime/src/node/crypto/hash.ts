@@ -63,6 +63,9 @@ function checkLength(options: { outputLength?: number } | undefined, digest: str
 }
 
 export class Hash extends Digest {
+  /** The result that went out as a stream's, which may be asked for once more. */
+  #streamed: ArrayBuffer | undefined;
+
   constructor(algorithm: unknown, options?: { outputLength?: number }, state?: Handle) {
     if (state === undefined) {
       if (typeof algorithm !== "string") throw wrongType("algorithm", "of type string", algorithm);
@@ -78,8 +81,15 @@ export class Hash extends Digest {
     if (state === undefined) throw finalized();
     return new Hash(undefined, options, done(state) as Handle);
   }
+  _flush(callback: Done): void {
+    this.#streamed = this.end_();
+    if (this.#streamed === undefined) return callback(finalized());
+    this.push(encoded(this.#streamed.slice(0), undefined));
+    callback();
+  }
   digest(encoding?: unknown): unknown {
-    const result = this.end_();
+    const result = this.end_() ?? this.#streamed;
+    this.#streamed = undefined;
     if (result === undefined) throw finalized();
     return encoded(result, encoding);
   }
