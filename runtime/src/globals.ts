@@ -28,7 +28,6 @@ import { URLSearchParams } from "./url/search-params.ts";
 import { URL } from "./url/url.ts";
 import { installWasm } from "./wasm.ts";
 import { createConsole, setInspected } from "./console/console.ts";
-import { describeInterfaces } from "./console/interfaces.ts";
 import { installCrypto } from "./crypto.ts";
 import { installNode } from "./worker/node-globals.ts";
 import { installNavigator } from "./navigator.ts";
@@ -127,7 +126,6 @@ export function installGlobals(): void {
   exposeLazy("MessageChannel", "messaging");
   exposeLazy("MessagePort", "messaging");
   exposeLazy("URLPattern", "url-pattern");
-  describeInterfaces();
   ObjectDefineProperty(globalThis, "self", { value: globalThis, writable: true, enumerable: true, configurable: true });
   // `SharedArrayBuffer` and `Atomics` go when a context is made: V8 looks for them while it reads the snapshot.
 }

@@ -27,34 +27,27 @@ import {
   StringPrototypeStartsWith,
   TypedArrayPrototypeGetLength,
   TypedArrayPrototypeGetTag,
-  uncurryGetter,
-  uncurryThis,
 } from "../internal/primordials.ts";
 import type { Innards } from "../ops.d.ts";
 import { errorText } from "./errors.ts";
 import { accessor, attributesOf, type Context, type Description, ITEMS_MAX, keysOf, show, showAttributes, showWithin } from "./inspect.ts";
 import { className, prefix, tagOf } from "./names.ts";
+import {
+  boxes,
+  DateGetTime,
+  DateToISOString,
+  FunctionToString,
+  NativeError,
+  RegExpGetSource,
+  RegExpPrototype,
+  RegExpToString,
+  WeakMapHas,
+  WeakRefDeref,
+  WeakSetHas,
+} from "./natives.ts";
 
 /** Holes of a sparse array that are counted. */
 const HOLES_MAX = 100_000;
-
-const NativeError = Error;
-const RegExpToString = uncurryThis(RegExp.prototype.toString);
-const RegExpGetSource = uncurryGetter<string>(RegExp.prototype, "source");
-const RegExpPrototype = RegExp.prototype as object;
-const DateToISOString = uncurryThis(Date.prototype.toISOString);
-const DateGetTime = uncurryThis(Date.prototype.getTime);
-const FunctionToString = uncurryThis(Function.prototype.toString);
-const WeakMapHas = uncurryThis(WeakMap.prototype.has);
-const WeakSetHas = uncurryThis(WeakSet.prototype.has);
-const WeakRefDeref = uncurryThis(WeakRef.prototype.deref);
-const boxes: [string, (value: unknown) => unknown][] = [
-  ["Number", uncurryThis(Number.prototype.valueOf)],
-  ["String", uncurryThis(String.prototype.valueOf)],
-  ["Boolean", uncurryThis(Boolean.prototype.valueOf)],
-  ["BigInt", uncurryThis(BigInt.prototype.valueOf)],
-  ["Symbol", uncurryThis(Symbol.prototype.valueOf)],
-];
 
 /** What `read` gives for objects of its kind, and undefined for others, for which it throws. */
 function attempt<T>(read: (value: object) => T, value: object): T | undefined {

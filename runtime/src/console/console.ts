@@ -8,6 +8,7 @@ import {
   ObjectCreate,
   ObjectDefineProperty,
   ReflectApply,
+  StringPrototypeIncludes,
   StringPrototypeIndexOf,
   StringPrototypeRepeat,
   StringPrototypeSlice,
@@ -15,18 +16,35 @@ import {
 import type { LogLevel } from "../ops.d.ts";
 import * as ops from "../host.ts";
 import { withoutRuntime } from "../internal/report.ts";
-import { format } from "./format.ts";
-import { inspect, type InspectOptions } from "./inspect.ts";
-import { formatTable } from "./table.ts";
+import { loadPart } from "../internal/parts.ts";
+import type { InspectOptions } from "./inspect.ts";
+import "./natives.ts";
 
 /** Longest line, UTF-16 code units. */
 const LINE_MAX = 16 * 1024;
 /** Labels that are counted or timed at once. */
 const LABELS_MAX = 1000;
 
+/** What shows values is a part of its own: most lines are text. */
+const showing = () => loadPart<typeof import("../parts/console.ts")>("console");
+
 let indent = 0;
 const counts = new NativeMap<string, number>();
 const times = new NativeMap<string, number>();
+
+/** What a call's arguments are on the line. */
+function format(args: readonly unknown[]): string {
+  if (args.length === 0) return "";
+  const first = args[0];
+  if (typeof first !== "string" || (args.length > 1 && StringPrototypeIncludes(first, "%"))) return showing().format(args);
+  let out = first;
+  for (let i = 1; i < args.length; i++) {
+    const arg = args[i];
+    if (typeof arg !== "string") return showing().format(args);
+    out += ` ${arg}`;
+  }
+  return out;
+}
 
 function write(level: LogLevel, text: string): void {
   let line = indent === 0 ? text : indented(text);
@@ -81,13 +99,13 @@ const methods = {
     write(4, format(args));
   },
   dir(value: unknown = undefined, options: InspectOptions | undefined = undefined) {
-    write(1, inspect(value, options));
+    write(1, showing().inspect(value, options));
   },
   dirxml(...args: unknown[]) {
     write(1, format(args));
   },
   table(data: unknown = undefined, columns: string[] | undefined = undefined) {
-    write(1, formatTable(data, columns) ?? format([data]));
+    write(1, showing().formatTable(data, columns) ?? format([data]));
   },
   group(...args: unknown[]) {
     if (args.length > 0) write(1, format(args));

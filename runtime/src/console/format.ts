@@ -1,18 +1,15 @@
 /** The format of `console.log`: a template with placeholders, then values. */
 import {
-  ArrayPrototypeFilter,
   JSONStringify,
-  NativeSet,
   ObjectGetOwnPropertyDescriptor,
-  ObjectGetOwnPropertyNames,
   ObjectGetPrototypeOf,
   ObjectPrototypeHasOwnProperty,
   SetPrototypeHas,
-  StringPrototypeCharCodeAt,
   StringPrototypeIncludes,
   StringPrototypeSlice,
 } from "../internal/primordials.ts";
 import { inspect } from "./inspect.ts";
+import { classes, NativeNumber, NativeString, parseDecimal, parseInteger } from "./natives.ts";
 
 /** What `console.log` makes of its arguments. */
 export function format(args: readonly unknown[]): string {
@@ -57,7 +54,7 @@ function convert(kind: string, arg: unknown): string {
       return asString(arg);
     case "d":
       if (typeof arg === "bigint") return `${arg}n`;
-      return shownNumber(typeof arg === "symbol" ? NaN : Number(arg));
+      return shownNumber(typeof arg === "symbol" ? NaN : NativeNumber(arg));
     case "i":
       if (typeof arg === "bigint") return `${arg}n`;
       return shownNumber(typeof arg === "symbol" ? NaN : parseInteger(arg as string));
@@ -80,8 +77,6 @@ function convert(kind: string, arg: unknown): string {
   }
 }
 
-const { parseInt: parseInteger, parseFloat: parseDecimal } = Number;
-
 function shownNumber(value: number): string {
   return value === 0 && 1 / value < 0 ? "-0" : `${value}`;
 }
@@ -94,15 +89,6 @@ function asString(arg: unknown): string {
   return inspect(arg, { depth: 0 });
 }
 
-const NativeString = String;
-/** Classes whose `toString` says less than `inspect`: those of ECMAScript. */
-const native = new NativeSet(
-  ArrayPrototypeFilter(ObjectGetOwnPropertyNames(globalThis), (name) => {
-    const code = StringPrototypeCharCodeAt(name, 0);
-    return code >= 65 && code <= 90;
-  }),
-);
-
 function isShown(value: object): boolean {
   try {
     if (typeof (value as { toString?: unknown }).toString !== "function") return true;
@@ -114,7 +100,7 @@ function isShown(value: object): boolean {
     if (holder === value || holder === null) return false;
     const constructor = ObjectGetOwnPropertyDescriptor(holder, "constructor")?.value as unknown;
     const name = typeof constructor === "function" ? ObjectGetOwnPropertyDescriptor(constructor, "name")?.value : undefined;
-    return typeof name === "string" && SetPrototypeHas(native, name);
+    return typeof name === "string" && SetPrototypeHas(classes, name);
   } catch {
     return true;
   }

@@ -5,7 +5,10 @@
 import {
   ArrayPrototypeIndexOf,
   ArrayPrototypePush,
+  MapPrototypeGet,
+  MapPrototypeSet,
   MathMin,
+  NativeMap,
   NumberIsNaN,
   ObjectGetOwnPropertyDescriptor,
   ObjectGetPrototypeOf,
@@ -228,19 +231,18 @@ export function accessor(property: PropertyDescriptor): string {
 
 type Describe = (value: object) => Record<string, unknown>;
 
-const described = new Map<object, Describe>();
-const descriptionFor = Map.prototype.get.bind(described) as (prototype: object) => Describe | undefined;
+const described = new NativeMap<object, Describe>();
 
 /** Has instances of an interface, whose state is not in their properties, shown with what `describe` gives. */
 export function inspectable(prototype: object, describe: Describe): void {
-  described.set(prototype, describe);
+  MapPrototypeSet(described, prototype, describe);
 }
 
 /** Shows the state of the runtime's own objects. */
 export function attributesOf(value: object): Record<string, unknown> | undefined {
   let prototype = ObjectGetPrototypeOf(value);
   for (let steps = 0; prototype !== null && steps < 5; steps++) {
-    const describe = descriptionFor(prototype);
+    const describe = MapPrototypeGet(described, prototype) as Describe | undefined;
     if (describe !== undefined) return describe(value);
     prototype = ObjectGetPrototypeOf(prototype);
   }

@@ -1,5 +1,5 @@
 /** How the runtime's own interfaces look in `console.log`. */
-import { ObjectDefineProperty } from "../internal/primordials.ts";
+import { ObjectDefineProperty, ReflectApply } from "../internal/primordials.ts";
 import { AbortSignal } from "../dom/abort.ts";
 import { Event } from "../dom/event.ts";
 import { Blob, File } from "../fetch/blob.ts";
@@ -25,7 +25,7 @@ function byEntries<T extends object>(prototype: T): void {
   const { forEach } = prototype as { forEach(callback: (value: unknown, name: string) => void): void };
   inspectable(prototype, (value) => {
     const shown: Record<string, unknown> = {};
-    Reflect.apply(forEach, value, [
+    ReflectApply(forEach, value, [
       (item: unknown, name: string) => {
         const present = Object.hasOwn(shown, name);
         const next = present ? [shown[name], item].flat() : item;

@@ -11,16 +11,15 @@ import {
   StringPrototypeRepeat,
   StringPrototypeSlice,
   StringPrototypeToUpperCase,
-  uncurryThis,
 } from "../internal/primordials.ts";
 import { WIDTH } from "./layout.ts";
+import { SymbolToString } from "./natives.ts";
 
 /** Longest string that is shown whole, UTF-16 code units. */
 const STRING_MAX = 10_000;
 /** A string of this length stays on its line, however narrow that is. */
 const UNBROKEN_MAX = 16;
 
-const SymbolToString = uncurryThis(Symbol.prototype.toString);
 const IDENTIFIER = /^[a-zA-Z_][a-zA-Z_0-9]*$/;
 /** What needs an escape within single quotes: controls, quotes, backslashes and halves of characters. */
 const SPECIAL = /[\0-\x1f\x27\\\x7f-\x9f\ud800-\udfff]/;
