@@ -1,6 +1,8 @@
 // Builds random programs over everything that a worker can reach: constructors, functions, methods on right and wrong
 // receivers, properties; across awaits.
 import * as workers from "cloudflare:workers";
+import * as sockets from "cloudflare:sockets";
+import * as nodeCrypto from "node:crypto";
 import * as nodeBuffer from "node:buffer";
 import * as nodeStream from "node:stream";
 import * as nodeUtil from "node:util";
@@ -11,7 +13,7 @@ import * as nodeHooks from "node:async_hooks";
 import * as nodeText from "node:string_decoder";
 import { generator } from "./values.js";
 
-const MODULES = { workers, nodeBuffer, nodeStream, nodeUtil, nodeZlib, nodeUrl, nodeEvents, nodeHooks, nodeText };
+const MODULES = { workers, sockets, nodeCrypto, nodeBuffer, nodeStream, nodeUtil, nodeZlib, nodeUrl, nodeEvents, nodeHooks, nodeText };
 // These would only stop the fuzzer itself, or take long by design.
 const LEFT_OUT = /^(debugger|eval|gc|abort|waitUntil|pbkdf2|scrypt|generateKeyPair|generatePrime|checkPrime|createDiffieHellman|reportError|queueMicrotask|setInterval)/;
 
@@ -41,6 +43,12 @@ function survey() {
   return { classes, ours: classes.filter((made) => !own.test(made.name)), functions, objects };
 }
 
+// Makes what the friend gives, by names that mean something and names that mean none.
+const MEMBERS = ["give", "take", "call", "thing", "own", "again", "fail", "fetch", "dup", "then", "catch", "finally", "onRpcBroken", "constructor", "__proto__",
+  "read", "cancel", "getReader", "getWriter", "write", "x", Symbol.dispose, Symbol.toStringTag, Symbol.toPrimitive, 0];
+
+const settled = Promise.resolve.bind(Promise);
+
 let world;
 const tame = (value) => (typeof value === "number" && Math.abs(value) > 1e6 ? 1000 : value);
 
@@ -60,6 +68,10 @@ export default {
       g.pick(texts),
       { name: g.pick(["AES-GCM", "AES-CBC", "AES-CTR", "HMAC", "ECDSA", "Ed25519", "ECDH", "HKDF", "RSA-OAEP"]), hash: "SHA-256", namedCurve: "P-256",
         length: g.pick([64, 128, 256]), iv: g.bytes(), counter: g.bytes(), salt: g.bytes(), info: g.bytes(), additionalData: g.bytes() },
+      { hostname: g.pick(["127.0.0.1", "[::1]", "a.b", "", "x".repeat(300)]), port: g.number(), secureTransport: g.pick(["on", "off", "starttls"]), allowHalfOpen: g.chance(0.5) },
+      g.pick(["aes-256-gcm", "aes-128-cbc", "aes-192-ctr", "sha256", "md5", "rsa", "ec", "ed25519", "x25519", "pkcs8", "spki", "pem", "der", "pkcs1"]),
+      { key: g.bytes(), format: g.pick(["pem", "der", "jwk"]), type: g.pick(["pkcs8", "spki", "sec1", "pkcs1"]), padding: g.number(), saltLength: g.number(),
+        dsaEncoding: "ieee-p1363", authTagLength: g.number(), modulusLength: 512, namedCurve: "P-256", publicKeyEncoding: {}, privateKeyEncoding: {} },
       ["sign", "verify", "encrypt", "decrypt", "deriveBits", "deriveKey"],
       { type: "bytes", pull(c) { c.byobRequest ? c.byobRequest.respond(g.number()) : c.enqueue(g.bytes()); }, autoAllocateChunkSize: 16 },
       { start(c) { g.keep(c); }, pull(c) { c.enqueue(g.value()); if (g.chance(0.3)) c.close(); }, transform(x, c) { c.enqueue(x); }, write() { g.mutate(); } },
@@ -86,8 +98,21 @@ export default {
       else if (g.chance(0.3)) receiver[name] = argument();
       else use(value);
     };
+    /** Calls, or reads, a member of another worker or of what it gave. */
+    const remote = () => {
+      const stubs = g.kept.filter((made) => typeof made === "function" && Object.getPrototypeOf(made) === null);
+      const target = stubs.length > 0 && g.chance(0.6) ? g.pick(stubs) : g.pick([env.FRIEND, env.SELF, ctx.exports?.default, ctx.exports?.Own]);
+      let member = target;
+      for (let i = g.int(3); i >= 0; i--) member = member[g.pick(MEMBERS)];
+      if (typeof member !== "function") return use(member);
+      const plain = () => g.array(() => g.pick([1, "a", { a: [1] }, (value) => value, () => g.value(), g.bytes()]), 3).slice();
+      const made = g.chance(0.85) ? Reflect.apply(member, target, g.chance(0.6) ? plain() : arguments_()) : member;
+      // Some promises are called as they are, and some awaited.
+      use(g.chance(0.5) ? made : settled(made));
+    };
     const step = () => {
-      switch (g.int(10)) {
+      switch (g.int(12)) {
+        case 10: case 11: return remote();
         case 0: case 1: case 2: { const made = g.pick(g.chance(0.9) ? ours : classes); return use(Reflect.construct(made, arguments_())); }
         case 3: { const [holder, f] = g.pick(functions); return use(Reflect.apply(f, g.chance(0.5) ? holder : g.value(), arguments_())); }
         case 4: return method(g.pick(objects));
@@ -108,3 +133,16 @@ export default {
     return reply({ done });
   },
 };
+
+/** What it calls of itself. */
+export class Own extends workers.WorkerEntrypoint {
+  give() {
+    return [() => 1, new workers.RpcTarget(), new ReadableStream()];
+  }
+  take(...given) {
+    return given;
+  }
+  async call(back, ...given) {
+    return back(...given);
+  }
+}

@@ -9,9 +9,9 @@ mod raw;
 use std::env;
 use std::time::{Duration, Instant};
 
-use common::Selvedge;
 use common::api::Module;
 use common::client::Client;
+use common::{Answer, Selvedge};
 use serde_json::json;
 
 const VALUES: &str = include_str!("values.js");
@@ -30,6 +30,8 @@ const CONTAINED: [&str; 4] =
 /// Runs `seeds` seeds of a fuzzer, or as many as there is time for where somebody asks for a longer run, beside a
 /// neighbour on the same thread of the same host.
 fn run(selvedge: &Selvedge, code: &str, flags: &[&str], seeds: u64, steps: u32) {
+    let friend = upload(selvedge, "friend", include_str!("friend.js"), flags);
+    assert_eq!(friend.status, 200, "{}", friend.body);
     selvedge.deploy("neighbour", "export default { fetch() { return new Response('hello') } }");
     let neighbour = Client::start(selvedge, "neighbour");
     neighbour.more(1);
@@ -63,16 +65,26 @@ fn run(selvedge: &Selvedge, code: &str, flags: &[&str], seeds: u64, steps: u32) 
 
 fn deploy(selvedge: &Selvedge, seed: u64, code: &str, flags: &[&str]) -> String {
     let name = format!("offender-{seed}");
-    let values =
-        Module { name: "values.js", kind: "application/javascript+module", bytes: VALUES.as_bytes() };
-    let metadata = json!({
-        "compatibility_date": "2026-01-01",
-        "compatibility_flags": flags,
-        "limits": { "memory_mb": 128, "cpu_ms": 2_000, "cpu_burst_ms": 2_000 },
-    });
-    let answer = selvedge.upload(&name, metadata, &[Module::main(code), values]);
+    let answer = upload(selvedge, &name, code, flags);
     assert_eq!(answer.status, 200, "{}", answer.body);
     name
+}
+
+/// Deploys a worker that can call itself and the friend.
+fn upload(selvedge: &Selvedge, name: &str, code: &str, flags: &[&str]) -> Answer {
+    let values =
+        Module { name: "values.js", kind: "application/javascript+module", bytes: VALUES.as_bytes() };
+    let service =
+        |binding: &str, service: &str| json!({ "type": "service", "name": binding, "service": service });
+    let friend = (name != "friend").then(|| service("FRIEND", "friend"));
+    let bindings: Vec<_> = std::iter::once(service("SELF", name)).chain(friend).collect();
+    let metadata = json!({
+        "bindings": bindings,
+        "compatibility_date": "2026-01-01",
+        "compatibility_flags": flags,
+        "limits": { "memory_mb": 128, "cpu_ms": 2_000, "cpu_burst_ms": 2_000, "subrequests": 1_000 },
+    });
+    selvedge.upload(name, metadata, &[Module::main(code), values])
 }
 
 /// The host's ops themselves.
@@ -99,4 +111,36 @@ fn promises_are_no_handles() {
     } }";
     selvedge.deploy_limited("handles", code, json!({}));
     assert_eq!(selvedge.get("handles", "/").body, "true,false,false");
+}
+
+/// A status that no `Response` has, past all that the runtime checks.
+#[test]
+fn statuses() {
+    let (selvedge, _libexec) = raw::selvedge(SETTINGS);
+    let code = "export default { async fetch(request) {
+        const [, status, body] = new URL(request.url).pathname.split('/');
+        rawOps.respond(rawOps.currentRequest(), Number(status), 'a\\0b\\0', body, false);
+        return new Response('too late');
+    } }";
+    selvedge.deploy_limited("raw", code, json!({}));
+    let hosts = selvedge.hosts_of(GROUP);
+    for status in [200, 256, 404, 599] {
+        let answer = selvedge.get("raw", &format!("/{status}/x"));
+        assert_eq!((answer.status, answer.header("a"), answer.body.as_str()), (status, Some("b"), "x"));
+    }
+    for status in
+        ["0", "1", "99", "100", "102", "103", "199", "600", "999", "1000", "65536", "-1", "1e300", "NaN", "x"]
+    {
+        let answer = selvedge.get("raw", &format!("/{status}/x"));
+        assert_eq!(answer.status, 500, "{status}: {answer:?}");
+    }
+    // Those without a body have none, whatever came with them; nothing of it is taken for the next answer.
+    for status in [204, 304] {
+        let answer = selvedge.get("raw", &format!("/{status}/x"));
+        assert_eq!((answer.status, answer.body.as_str()), (status, ""), "{answer:?}");
+    }
+    // Nobody asked for a WebSocket.
+    assert_ne!(selvedge.get("raw", "/101/x").status, 101);
+    assert_eq!(selvedge.get("raw", "/200/y").body, "y");
+    assert_eq!(selvedge.hosts_of(GROUP), hosts);
 }

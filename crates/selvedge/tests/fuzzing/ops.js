@@ -1,4 +1,5 @@
 // Calls every op of the host with hostile arguments. Runs on a snapshot that leaves the ops to the worker as `rawOps`.
+import { WorkerEntrypoint } from "cloudflare:workers";
 import { generator } from "./values.js";
 
 const ops = globalThis.rawOps;
@@ -65,6 +66,41 @@ function fitting(kind, g, made, own) {
   }
 }
 
+/** A message of a session of remote calls, as it should be or changed here and there. */
+function message(g) {
+  const [id, other] = [g.pick([0, 1, 2, 3, 1e15, -1, NaN]), g.pick([0, 1, 2, 7])];
+  const special = () => [[{}], g.pick(["a", 0, "length", "__proto__", null]), g.pick([["t", other], ["m", other], ["r", other], ["w", other], ["h", "a\0b\0"],
+    ["q", "GET", "http://a/", "", null], ["q", "POST", "x", "\0", other], ["p", g.pick([200, 204, 99, 600]), "", other], ["x"], []])];
+  const specials = () => g.array(special, 4).slice();
+  const parts = g.pick([
+    [0, id, g.pick([0, 1, 2]), other, g.array(() => g.pick(["give", "take", "call", "own", "again", "x", "constructor", 1]), 4), g.pick([null, [], [1], g.value()]), specials()],
+    [1, id, [g.value()], specials()],
+    [2, id, g.pick(["Error", "DataCloneError", "__proto__", 1]), g.string()],
+    [3, id], [4, other], [5, id], [], g.value(),
+  ]);
+  let bytes;
+  try { bytes = ops.rpcEncode(parts); } catch { bytes = g.bytes(); }
+  if (!(bytes instanceof Uint8Array)) return new Uint8Array(8);
+  for (let i = g.chance(0.3) ? g.int(4) : 0; i > 0 && bytes.length > 0; i--) bytes[g.int(bytes.length)] = g.int(256);
+  return g.chance(0.1) ? bytes.subarray(0, g.int(bytes.length + 1)) : bytes;
+}
+
+/** Says anything on the session that it answers, before the runtime says what it should. */
+export class Raw extends WorkerEntrypoint {
+  noise(seed) {
+    const g = generator(seed);
+    const own = ops.currentRequest();
+    for (let i = g.int(6); i >= 0; i--) try { ops.bodyWrite(own, message(g)); } catch { /* the other side has had enough */ }
+    return [() => 1, seed];
+  }
+  take(...given) {
+    return given;
+  }
+  give() {
+    return () => 1;
+  }
+}
+
 export default {
   async fetch(request, env, ctx) {
     const url = new URL(request.url);
@@ -113,6 +149,19 @@ export default {
       // It may have changed whose turn it is, and with it whether there is a request at all.
       if (g.chance(0.5)) ops.setCurrentRequest(own);
       if (g.chance(0.2)) g.mutate();
+      if (g.chance(0.01)) {
+        ops.setCurrentRequest(own);
+        try {
+          if (g.chance(0.5)) {
+            // What it gets for an answer is kept, to be called again.
+            ctx.exports.Raw.noise(g.int(1e9)).then((value) => g.keep(value), () => {});
+          } else {
+            const session = ops.bindingCall(g.pick(["FRIEND", "SELF", "#Raw", "#"]), "", "", "", "", true);
+            for (let i = g.int(8); i >= 0; i--) ops.bodyWrite(session, message(g));
+            made.keys.push(session);
+          }
+        } catch { /* as many as one request may */ }
+      }
       if (g.chance(0.005)) await null;
       if (g.chance(0.002)) { ops.setCurrentRequest(own); await new Promise((done) => setTimeout(done, 1)); }
     }
