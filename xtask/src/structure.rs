@@ -21,6 +21,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("selvedge-confine", &[]),
     ("selvedge-webcrypto", &[]),
     ("selvedge-codec", &[]),
+    ("selvedge-http1", &[]),
     ("selvedge-assets", &["selvedge-model"]),
     ("selvedge-cache", &[]),
     ("selvedge-telemetry", &["selvedge-model"]),
@@ -41,7 +42,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "selvedge-telemetry",
         ],
     ),
-    ("selvedge-edge", &["selvedge-model", "selvedge-engine", "selvedge-telemetry"]),
+    ("selvedge-edge", &["selvedge-model", "selvedge-http1", "selvedge-engine", "selvedge-telemetry"]),
     (
         "selvedge-control",
         &["selvedge-model", "selvedge-assets", "selvedge-store", "selvedge-engine", "selvedge-telemetry"],

@@ -1,14 +1,63 @@
-//! The body of a response on its way to the client.
+//! Bodies on their way through the edge: of a request from the client, of a response to it.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use selvedge_engine::EngineError;
 
 use crate::exchange::Exchange;
+use crate::http1::Http1Body;
+
+/// The body of a request.
+#[derive(Debug)]
+pub enum RequestBody {
+    /// There is none.
+    None,
+    /// Read from a connection of HTTP/1.
+    Http1(Http1Body),
+    /// From a stream of HTTP/2.
+    Http2(Incoming),
+}
+
+/// A request's body did not arrive whole.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the request's body did not arrive whole")]
+pub struct BodyCut;
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = BodyCut;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+        match self.get_mut() {
+            Self::None => Poll::Ready(None),
+            Self::Http1(body) => Pin::new(body).poll_frame(cx),
+            Self::Http2(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|_| BodyCut)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::None => true,
+            Self::Http1(body) => body.is_end_stream(),
+            Self::Http2(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::None => SizeHint::with_exact(0),
+            Self::Http1(body) => body.size_hint(),
+            Self::Http2(body) => body.size_hint(),
+        }
+    }
+}
 
 pin_project! {
     /// A worker's body or one of the edge's own. It carries the request's [`Exchange`], which thereby ends

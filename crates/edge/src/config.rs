@@ -22,6 +22,9 @@ pub struct EdgeConfig {
     pub idle_timeout_ms: u64,
     /// Without one byte of an unfinished request body arriving, or of a response being taken, milliseconds.
     pub stall_timeout_ms: u64,
+    /// Least average of a request's body in bytes per second, over the time that was waited for it, once that is longer
+    /// than a stall may be. 0 asks for none.
+    pub min_body_rate: u64,
     /// The head of a request, bytes.
     pub max_header_bytes: usize,
     /// Header fields of a request.
@@ -52,6 +55,7 @@ impl Default for EdgeConfig {
             header_timeout_ms: 10_000,
             idle_timeout_ms: 75_000,
             stall_timeout_ms: 30_000,
+            min_body_rate: 100,
             max_header_bytes: 32 * 1024,
             max_headers: 100,
             max_uri_bytes: 8 * 1024,

@@ -1,37 +1,28 @@
-//! One client's connection: its socket as hyper sees it, and what the sweeper needs to know to end it.
+//! What the sweeper needs to know of a client's connection to end it.
 //!
 //! Timeouts cost nothing per request: reads and requests note what the connection waits for and since when,
 //! and a sweep over all connections of the thread, once a second, cuts those whose time is up.
 
 use std::cell::{Cell, RefCell};
-use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker, ready};
-use std::time::Instant;
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 
+use selvedge_http1::Violation;
 use selvedge_telemetry::HttpCounters;
 use selvedge_telemetry::http_metrics::CutReason;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::config::EdgeConfig;
 use crate::thread::Clock;
 use crate::websocket::Switch;
 
-/// A response of up to so many bytes is joined on the stack: one plain `send` costs the kernel less than a `writev`.
-const JOINED_MAX: usize = 2048;
-
-/// How HTTP/2 connections begin (RFC 9113, section 3.4).
-const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// Room for a first read: most request heads fit.
-const FIRST_READ: usize = 2048;
-/// For a client whose request's head did not arrive in time.
-const HEADER_TIMEOUT_RESPONSE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\
-    content-type: application/json\r\ncontent-length: 91\r\n\r\n\
-    {\"error\":{\"code\":\"request_timeout\",\"message\":\"The request's head did not arrive in time.\"}}";
+/// How long a response has to make some way to a client that has closed its own half: whether it still listens shows
+/// only when it takes bytes.
+const HALF_CLOSED: Duration = Duration::from_secs(2);
+/// How long a client may take to read an answer and stop sending, before the connection is closed under it.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,40 +35,41 @@ enum Phase {
     Head,
     /// Responses.
     Busy,
+    /// The client's end, after the last response.
+    Lingering,
 }
 
-/// What is known of the request body that a connection of HTTP/1 receives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Awaited {
-    /// Nothing, or not known.
-    Nothing,
-    /// At least so many bytes.
-    Bytes(u64),
-    /// Chunks until the last one.
-    Chunks,
+/// How a request's body has arrived so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Pace {
+    bytes: u64,
+    /// Time in which bytes were wanted and none came.
+    waited: Duration,
+    /// Bytes are wanted and there are none, since then.
+    starved: Option<Instant>,
 }
 
 /// State shared by a connection's socket, its requests and the sweeper.
 pub(crate) struct Connection {
     /// Address, for the log.
     pub(crate) client: String,
-    counters: Arc<HttpCounters>,
+    pub(crate) counters: Arc<HttpCounters>,
     clock: Rc<Clock>,
     h2: Cell<bool>,
     phase: Cell<Phase>,
-    /// When the wait began, or its last byte arrived.
+    /// When the wait began.
     since: Cell<Instant>,
     in_flight: Cell<u32>,
-    awaited: Cell<Awaited>,
-    /// hyper asked for bytes and there were none.
-    reading: Cell<bool>,
-    /// Bytes read since the last request's head was parsed.
-    unclaimed: Cell<u64>,
-    /// The last four bytes read.
-    tail: Cell<[u8; 4]>,
+    pace: Cell<Pace>,
+    /// What was wrong with the body of the request under way.
+    fault: Cell<Option<Violation>>,
     /// Since when the client takes no bytes.
     blocked: Cell<Option<Instant>>,
+    /// The client has closed its half, and since then took no bytes.
+    half_closed: Cell<Option<Instant>>,
     verdict: Cell<Option<CutReason>>,
+    /// Nothing is to be waited for any more.
+    given_up: Cell<bool>,
     draining: Cell<bool>,
     task: RefCell<Option<Waker>>,
     /// The WebSocket that follows the last response.
@@ -94,34 +86,31 @@ impl Connection {
             since: Cell::new(clock.tick()),
             clock,
             in_flight: Cell::new(0),
-            awaited: Cell::new(Awaited::Nothing),
-            reading: Cell::new(false),
-            unclaimed: Cell::new(0),
-            tail: Cell::new([0; 4]),
+            pace: Cell::default(),
+            fault: Cell::new(None),
             blocked: Cell::new(None),
+            half_closed: Cell::new(None),
             verdict: Cell::new(None),
+            given_up: Cell::new(false),
             draining: Cell::new(false),
             task: RefCell::new(None),
             switch: RefCell::new(None),
         }
     }
 
-    /// A request's head was parsed. `least_head` is the fewest bytes it can have taken on the wire.
-    pub(crate) fn begin_request(&self, now: Instant, least_head: u64, length: Option<u64>, chunked: bool) {
+    /// The client speaks HTTP/2.
+    pub(crate) fn is_http2(&self) {
+        self.h2.set(true);
+        self.phase.set(Phase::Idle);
+    }
+
+    /// A request's head was parsed.
+    pub(crate) fn begin_request(&self, now: Instant) {
         self.in_flight.set(self.in_flight.get() + 1);
         self.phase.set(Phase::Busy);
         self.since.set(now);
-        let unclaimed = self.unclaimed.replace(0);
-        // Bytes beyond the head belong to the body. Where the head itself was read before (pipelining), it
-        // is not known how much of the body was; the worker's time limit ends such a request.
-        let ahead = unclaimed.checked_sub(least_head);
-        self.awaited.set(match (ahead, length) {
-            _ if self.h2.get() => Awaited::Nothing,
-            (None, _) => Awaited::Nothing,
-            (Some(_), _) if chunked => Awaited::Chunks,
-            (Some(ahead), Some(length)) if length > ahead => Awaited::Bytes(length - ahead),
-            (Some(_), _) => Awaited::Nothing,
-        });
+        self.pace.set(Pace::default());
+        self.fault.set(None);
     }
 
     /// A response ended.
@@ -131,7 +120,7 @@ impl Connection {
         if left == 0 {
             self.phase.set(Phase::Idle);
             self.since.set(now);
-            self.awaited.set(Awaited::Nothing);
+            self.pace.set(Pace::default());
         }
     }
 
@@ -150,21 +139,56 @@ impl Connection {
         self.verdict.get() == Some(CutReason::Stalled)
     }
 
+    /// What was wrong with the body of the request under way.
+    pub(crate) fn fault(&self) -> Option<Violation> {
+        self.fault.get()
+    }
+
+    /// The body of the request under way is no body.
+    pub(crate) fn found_fault(&self, violation: Violation) {
+        self.fault.set(Some(violation));
+    }
+
     /// No further requests are wanted.
     pub(crate) fn drain(&self) {
         self.draining.set(true);
         self.wake();
     }
 
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.get()
+    }
+
+    /// Why the connection is to end now, if it is.
+    pub(crate) fn verdict(&self) -> Option<CutReason> {
+        self.verdict.get()
+    }
+
+    /// Nothing more is to be waited for: the client is taken to be gone.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.given_up.get()
+    }
+
+    /// The client does not take what it is sent.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked.get().is_some()
+    }
+
     /// Decides whether the connection's time is up, and wakes its task if so.
     pub(crate) fn check(&self, now: Instant, config: &EdgeConfig) {
-        let waited = now.saturating_duration_since(self.since.get());
-        let blocked = self.blocked.get().map(|since| now.saturating_duration_since(since));
+        let passed = |since: Instant| now.saturating_duration_since(since);
+        let waited = passed(self.since.get());
+        let blocked = self.blocked.get().is_some_and(|since| passed(since) >= config.stall_timeout());
         let verdict = match self.phase.get() {
-            _ if blocked.is_some_and(|time| time >= config.stall_timeout()) => CutReason::Stalled,
+            Phase::Lingering if waited < LINGER => return,
+            Phase::Lingering => return self.give_up(),
+            _ if blocked => CutReason::Stalled,
             Phase::New | Phase::Head if waited >= config.header_timeout() => CutReason::HeaderTimeout,
             Phase::Idle if waited >= config.idle_timeout() => CutReason::IdleTimeout,
-            Phase::Busy if self.awaits_body() && waited >= config.stall_timeout() => CutReason::Stalled,
+            Phase::Busy if self.body_is_late(now, config) => CutReason::Stalled,
+            _ if self.half_closed.get().is_some_and(|since| passed(since) >= HALF_CLOSED) => {
+                return self.give_up();
+            }
             _ => return,
         };
         if self.verdict.replace(Some(verdict)).is_none() {
@@ -173,247 +197,98 @@ impl Connection {
         self.wake();
     }
 
-    fn awaits_body(&self) -> bool {
-        self.reading.get()
-            && match self.awaited.get() {
-                Awaited::Nothing => false,
-                Awaited::Bytes(left) => left > 0,
-                // The last chunk ends so, with trailers or without.
-                Awaited::Chunks => self.tail.get() != *b"\r\n\r\n",
-            }
+    /// No byte of the body for too long, or too few of them. Only time in which bytes were wanted counts.
+    fn body_is_late(&self, now: Instant, config: &EdgeConfig) -> bool {
+        let Pace { bytes, waited, starved } = self.pace.get();
+        let Some(since) = starved else { return false };
+        let quiet = now.saturating_duration_since(since);
+        let waited = waited + quiet;
+        let least = waited.as_secs() * config.min_body_rate;
+        quiet >= config.stall_timeout() || (waited >= config.stall_timeout() && bytes < least)
     }
 
-    fn wake(&self) {
+    fn give_up(&self) {
+        self.given_up.set(true);
+        self.wake();
+    }
+
+    /// Has the connection's task look at it.
+    pub(crate) fn wake(&self) {
         if let Some(task) = &*self.task.borrow() {
             task.wake_by_ref();
         }
     }
 
-    fn remember(&self, context: &Context<'_>) {
+    /// The task that polls is the connection's.
+    pub(crate) fn remember(&self, context: &Context<'_>) {
         let mut task = self.task.borrow_mut();
         if !task.as_ref().is_some_and(|task| task.will_wake(context.waker())) {
             *task = Some(context.waker().clone());
         }
     }
-
-    /// Bytes arrived.
-    fn received(&self, bytes: &[u8]) {
-        let count = bytes.len() as u64;
-        self.counters.received.add(count);
-        if self.h2.get() {
-            return;
-        }
-        self.reading.set(false);
-        self.unclaimed.set(self.unclaimed.get() + count);
-        match self.phase.get() {
-            Phase::New | Phase::Idle => {
-                self.phase.set(Phase::Head);
-                self.since.set(self.clock.recent());
-            }
-            // The time for a head runs from its first byte.
-            Phase::Head => {}
-            Phase::Busy => {
-                self.since.set(self.clock.recent());
-                if let Awaited::Bytes(left) = self.awaited.get() {
-                    self.awaited.set(Awaited::Bytes(left.saturating_sub(count)));
-                }
-            }
-        }
-        match bytes.last_chunk() {
-            Some(tail) => self.tail.set(*tail),
-            None => {
-                let mut tail = self.tail.get();
-                tail.rotate_left(bytes.len());
-                tail[4 - bytes.len()..].copy_from_slice(bytes);
-                self.tail.set(tail);
-            }
-        }
-    }
 }
 
 impl Connection {
-    /// hyper wants bytes and there are none.
-    fn starved(&self) {
-        if !self.reading.replace(true) && self.phase.get() == Phase::Busy {
+    /// A part of a head is there.
+    pub(crate) fn head_began(&self) {
+        // The time for a head runs from its first byte.
+        if matches!(self.phase.get(), Phase::New | Phase::Idle) {
+            self.phase.set(Phase::Head);
             self.since.set(self.clock.recent());
         }
     }
 
+    /// Bytes of a body arrived.
+    pub(crate) fn body_arrived(&self, count: usize) {
+        let mut pace = self.pace.get();
+        pace.bytes += count as u64;
+        if let Some(since) = pace.starved.take() {
+            pace.waited += self.clock.tick().saturating_duration_since(since);
+        }
+        self.pace.set(pace);
+    }
+
+    /// Bytes of a body are wanted and there are none.
+    pub(crate) fn body_awaited(&self) {
+        let mut pace = self.pace.get();
+        if pace.starved.is_none() {
+            pace.starved = Some(self.clock.tick());
+            self.pace.set(pace);
+        }
+    }
+
+    /// Nobody waits for the body now.
+    pub(crate) fn body_left(&self) {
+        let mut pace = self.pace.get();
+        if pace.starved.take().is_some() {
+            self.pace.set(pace);
+        }
+    }
+
+    /// The client sends nothing more.
+    pub(crate) fn client_closed_half(&self) {
+        self.half_closed.set(Some(self.clock.tick()));
+    }
+
+    /// The last response is written; the client is to read it and end the connection.
+    pub(crate) fn linger(&self) {
+        self.phase.set(Phase::Lingering);
+        self.since.set(self.clock.tick());
+    }
+
     /// The client took bytes, or did not.
-    fn sent(&self, result: &Poll<io::Result<usize>>) {
+    pub(crate) fn sent(&self, result: &Poll<io::Result<usize>>) {
         match result {
             Poll::Ready(Ok(count)) => {
                 self.counters.sent.add(*count as u64);
                 self.blocked.set(None);
+                if self.half_closed.get().is_some() {
+                    self.client_closed_half();
+                }
             }
             Poll::Ready(Err(_)) => {}
             Poll::Pending if self.blocked.get().is_none() => self.blocked.set(Some(self.clock.recent())),
             Poll::Pending => {}
         }
-    }
-}
-
-/// What a connection turned out to speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Spoken {
-    Http1,
-    Http2,
-    /// It was closed, or cut, before it said anything.
-    Nothing,
-}
-
-/// The socket, as hyper sees it.
-pub(crate) struct ClientSocket {
-    stream: TcpStream,
-    /// Bytes read before it was known what they are.
-    prefix: Vec<u8>,
-    state: Rc<Connection>,
-}
-
-impl ClientSocket {
-    pub(crate) fn new(stream: TcpStream, state: Rc<Connection>) -> Self {
-        Self { stream, prefix: Vec::new(), state }
-    }
-
-    /// Reads until it is clear which HTTP the client speaks. A connection that stays silent costs no buffer.
-    pub(crate) async fn sniff(&mut self) -> Spoken {
-        poll_fn(|cx| {
-            self.state.remember(cx);
-            loop {
-                if self.state.draining.get() && self.prefix.is_empty() {
-                    return Poll::Ready(Spoken::Nothing);
-                }
-                let mut room = [0; FIRST_READ];
-                let mut read = ReadBuf::new(&mut room);
-                match ready!(self.poll_socket(cx, &mut read)) {
-                    Ok(()) if !read.filled().is_empty() => self.prefix.extend_from_slice(read.filled()),
-                    Ok(()) | Err(_) => return Poll::Ready(Spoken::Nothing),
-                }
-                let shared = self.prefix.len().min(H2_PREFACE.len());
-                if self.prefix[..shared] != H2_PREFACE[..shared] {
-                    return Poll::Ready(Spoken::Http1);
-                }
-                if shared == H2_PREFACE.len() {
-                    self.state.h2.set(true);
-                    self.state.phase.set(Phase::Idle);
-                    return Poll::Ready(Spoken::Http2);
-                }
-            }
-        })
-        .await
-    }
-
-    fn poll_socket(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self.state.verdict.get() {
-            Some(CutReason::HeaderTimeout) => {
-                if self.state.phase.get() == Phase::Head {
-                    // Whether it still gets there does not matter: the connection ends now.
-                    let _ = self.stream.try_write(HEADER_TIMEOUT_RESPONSE);
-                }
-                return Poll::Ready(Ok(()));
-            }
-            Some(_) => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            None => {}
-        }
-        let before = buf.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
-        match &result {
-            Poll::Ready(Ok(())) => self.state.received(&buf.filled()[before..]),
-            Poll::Ready(Err(_)) => {}
-            Poll::Pending => self.state.starved(),
-        }
-        result
-    }
-}
-
-impl AsyncRead for ClientSocket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.prefix.is_empty() {
-            return self.poll_socket(cx, buf);
-        }
-        let count = self.prefix.len().min(buf.remaining());
-        buf.put_slice(&self.prefix[..count]);
-        self.prefix.drain(..count);
-        if self.prefix.is_empty() {
-            self.prefix = Vec::new();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for ClientSocket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.state.sent(&result);
-        result
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let length: usize = slices.iter().map(|slice| slice.len()).sum();
-        let result = if slices.len() > 1 && length <= JOINED_MAX {
-            let mut joined = [0; JOINED_MAX];
-            let mut at = 0;
-            for slice in slices {
-                joined[at..at + slice.len()].copy_from_slice(slice);
-                at += slice.len();
-            }
-            Pin::new(&mut self.stream).poll_write(cx, &joined[..at])
-        } else {
-            Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
-        };
-        self.state.sent(&result);
-        result
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
-/// Runs hyper's side of a connection until it ends, is cut, or has drained. `finish` asks hyper to end it
-/// after the requests in flight.
-pub(crate) async fn drive<C>(state: &Connection, mut http: Pin<&mut C>, finish: impl Fn(Pin<&mut C>))
-where
-    C: Future<Output = hyper::Result<()>>,
-{
-    let mut finishing = false;
-    let ended = poll_fn(|cx| {
-        state.remember(cx);
-        match state.verdict.get() {
-            // HTTP/2 says goodbye first; at the next sweep it is cut.
-            Some(CutReason::IdleTimeout) if state.h2.get() && !finishing => state.draining.set(true),
-            Some(CutReason::IdleTimeout) => return Poll::Ready(Ok(())),
-            Some(CutReason::Stalled) if state.blocked.get().is_some() => return Poll::Ready(Ok(())),
-            _ => {}
-        }
-        if state.draining.get() && !finishing {
-            finishing = true;
-            finish(http.as_mut());
-        }
-        http.as_mut().poll(cx)
-    })
-    .await;
-    let Err(error) = ended else { return };
-    tracing::debug!(client = state.client, %error, "connection ended");
-    // A verdict was counted when it was passed.
-    if state.verdict.get().is_none() {
-        let malformed = error.is_parse() || error.is_parse_too_large();
-        state.counters.cut(if malformed { CutReason::Malformed } else { CutReason::Io });
     }
 }

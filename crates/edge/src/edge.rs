@@ -18,6 +18,7 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, watch};
 
 use crate::config::EdgeConfig;
+use crate::http1::Scratch;
 use crate::listen;
 use crate::request::{AnswerBody, Handler, accept};
 use crate::request_id::RequestIds;
@@ -193,6 +194,7 @@ async fn run<B: AnswerBody, H: Handler<B>>(
         routes: RefCell::new(Routes::new(plan.snapshot, &plan.config.base_domains)),
         ids: RequestIds::new(),
         clock: Rc::new(Clock::new()),
+        scratch: Scratch::new(),
         log: RefCell::new(plan.log),
         log_waits: Notify::new(),
         server_header: plan.config.server_header.as_ref().and_then(|v| HeaderValue::from_str(v).ok()),

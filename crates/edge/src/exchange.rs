@@ -7,11 +7,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body::Frame;
-use hyper::body::Incoming;
 use selvedge_engine::{EngineError, SocketEnd};
 use selvedge_model::Worker;
 use selvedge_telemetry::http_metrics::Protocol;
 
+use crate::body::RequestBody;
 use crate::connection::Connection;
 use crate::headers::{REQUEST_ID, Scan};
 use crate::request::log_and_measure;
@@ -44,9 +44,10 @@ enum BodyState {
 }
 
 /// What the access log tells of a request's head. Clones share memory with it.
+#[derive(Default)]
 pub(crate) struct Noted {
-    pub(crate) method: Method,
-    pub(crate) uri: Uri,
+    method: Option<Method>,
+    uri: Option<Uri>,
     pub(crate) referer: Option<HeaderValue>,
     pub(crate) user_agent: Option<HeaderValue>,
     host: Option<HeaderValue>,
@@ -60,34 +61,54 @@ impl Exchange {
     pub(crate) fn begin(
         thread: Rc<Thread>,
         connection: Rc<Connection>,
-        request: &Request<Incoming>,
+        request: &Request<RequestBody>,
         scan: &Scan<'_>,
     ) -> Box<Self> {
         let started = thread.clock.tick();
         thread.counters.started.add(1);
-        let has_body = scan.chunked || scan.content_length.is_some_and(|length| length > 0);
-        let least_head = if has_body { least_head(request) } else { 0 };
-        connection.begin_request(started, least_head, scan.content_length, scan.chunked);
+        connection.begin_request(started);
         let trusted = scan.request_id.filter(|id| thread.config.trust_request_id && request_id::is_sane(id));
         let request_id = trusted.cloned().unwrap_or_else(|| thread.ids.next());
         let noted = thread.log.borrow().is_on().then(|| Noted {
-            method: request.method().clone(),
-            uri: request.uri().clone(),
+            method: Some(request.method().clone()),
+            uri: Some(request.uri().clone()),
             referer: scan.referer.cloned(),
             user_agent: scan.user_agent.cloned(),
             host: scan.host.cloned(),
             version: request.version(),
         });
+        let protocol = match request.version() {
+            Version::HTTP_2 => Protocol::Http2,
+            Version::HTTP_11 => Protocol::Http11,
+            _ => Protocol::Http10,
+        };
+        Self::new(thread, connection, started, protocol, request_id, noted)
+    }
+
+    /// For what arrived in place of a request of HTTP/1.
+    pub(crate) fn begin_malformed(thread: Rc<Thread>, connection: Rc<Connection>) -> Box<Self> {
+        let started = thread.clock.tick();
+        thread.counters.started.add(1);
+        connection.begin_request(started);
+        let request_id = thread.ids.next();
+        let noted = thread.log.borrow().is_on().then(Noted::default);
+        Self::new(thread, connection, started, Protocol::Http11, request_id, noted)
+    }
+
+    fn new(
+        thread: Rc<Thread>,
+        connection: Rc<Connection>,
+        started: Instant,
+        protocol: Protocol,
+        request_id: HeaderValue,
+        noted: Option<Noted>,
+    ) -> Box<Self> {
         // Boxed because it moves from step to step, and into the response's body.
         Box::new(Self {
             thread,
             connection,
             started,
-            protocol: match request.version() {
-                Version::HTTP_2 => Protocol::Http2,
-                Version::HTTP_11 => Protocol::Http11,
-                _ => Protocol::Http10,
-            },
+            protocol,
             request_id,
             worker: None,
             status: StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST),
@@ -139,9 +160,19 @@ impl Drop for Exchange {
 }
 
 impl Noted {
+    pub(crate) fn method(&self) -> &[u8] {
+        self.method.as_ref().map_or(b"-", |method| method.as_str().as_bytes())
+    }
+
+    /// Path and query.
+    pub(crate) fn target(&self) -> &[u8] {
+        let Some(uri) = &self.uri else { return b"-" };
+        uri.path_and_query().map_or("", |target| target.as_str()).as_bytes()
+    }
+
     /// The host asked for, in the target or in `Host`.
     pub(crate) fn host(&self) -> &[u8] {
-        match (self.uri.authority(), &self.host) {
+        match (self.uri.as_ref().and_then(Uri::authority), &self.host) {
             (Some(authority), _) => authority.as_str().as_bytes(),
             (None, Some(host)) => host.as_bytes(),
             (None, None) => b"",
@@ -155,13 +186,4 @@ impl Noted {
             _ => "HTTP/1.0",
         }
     }
-}
-
-/// The fewest bytes that a head of HTTP/1 can have been sent in: no blanks that may be left out.
-fn least_head(request: &Request<Incoming>) -> u64 {
-    let target = request.uri().path_and_query().map_or(1, |target| target.as_str().len());
-    let line = request.method().as_str().len() + target + "  HTTP/1.1\r\n".len();
-    let fields: usize =
-        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ":\r\n".len()).sum();
-    (line + fields + "\r\n".len()) as u64
 }

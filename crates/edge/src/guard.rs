@@ -1,4 +1,4 @@
-//! Requests that no worker should see: what HTTP forbids and hyper lets through.
+//! Requests that no worker should see: what HTTP forbids and its parsers let through.
 
 use http::{Method, Uri, Version};
 

@@ -31,7 +31,7 @@ impl<'a> Scan<'a> {
                     scan.host = Some(value);
                     scan.hosts += 1;
                 }
-                // hyper has refused what is no number.
+                // The parsers have refused what is no number.
                 header::CONTENT_LENGTH => {
                     scan.content_length = value.to_str().ok().and_then(|n| n.parse().ok())
                 }

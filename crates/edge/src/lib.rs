@@ -10,6 +10,8 @@ pub mod edge;
 mod exchange;
 mod guard;
 mod headers;
+mod http1;
+mod http2;
 mod listen;
 pub mod readiness;
 mod refusal;
@@ -19,6 +21,7 @@ mod thread;
 mod websocket;
 
 pub use admin::{AdminState, admin_router};
+pub use body::{BodyCut, RequestBody};
 pub use config::{EdgeConfig, Http2Config};
 pub use edge::{Edge, EdgeError};
 pub use readiness::Readiness;

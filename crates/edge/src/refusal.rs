@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use selvedge_engine::EngineError;
 use selvedge_engine::websocket::handshake::VERSION;
+use selvedge_http1::Violation;
 
 /// Why a request is not answered by a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,6 +43,14 @@ impl Refusal {
             StatusCode::REQUEST_TIMEOUT,
             "request_timeout",
             "The request's body stopped arriving. Try again.",
+        )
+    };
+    pub(crate) const HEAD_LATE: Self = Self {
+        close: true,
+        ..Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "request_timeout",
+            "The request's head did not arrive in time.",
         )
     };
     pub(crate) const NO_SUCH_WORKER: Self = Self::new(
@@ -113,6 +122,13 @@ impl Refusal {
              <h1>{number} {reason}</h1>\n<p>{message}</p>\n\
              <p><small>Code <code>{code}</code>, request <code>{request_id}</code></small></p>\n</html>\n"
         )
+    }
+}
+
+impl From<Violation> for Refusal {
+    fn from(violation: Violation) -> Self {
+        let status = StatusCode::from_u16(violation.status()).unwrap_or(StatusCode::BAD_REQUEST);
+        Self { close: true, ..Self::new(status, violation.code(), violation.message()) }
     }
 }
 

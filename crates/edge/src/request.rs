@@ -13,7 +13,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -22,34 +22,35 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2::Connection as Http2Connection;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use selvedge_engine::{EngineError, RequestContext, WorkerBody, WorkerSocket};
 use selvedge_model::Worker;
 use selvedge_telemetry::AccessRecord;
 use selvedge_telemetry::http_metrics::Protocol;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::body::EdgeBody;
-use crate::config::EdgeConfig;
-use crate::connection::{ClientSocket, Connection, Spoken, drive};
+use crate::body::{EdgeBody, RequestBody};
+use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::guard;
 use crate::headers::{self, REQUEST_ID, Scan};
+use crate::http1::{self, First, Socket};
+use crate::http2::{self, ClientSocket};
 use crate::refusal::{Refusal, prefers_html};
 use crate::thread::Thread;
 use crate::websocket::{self, Handshake};
 
 /// How the engine, or a test in its place, answers a request. One instance lives on each serving thread.
 pub trait Handler<B>:
-    AsyncFn(&Arc<Worker>, Request<Incoming>, RequestContext) -> Result<Response<B>, EngineError> + 'static
+    AsyncFn(&Arc<Worker>, Request<RequestBody>, RequestContext) -> Result<Response<B>, EngineError> + 'static
 {
 }
 
 impl<B, F> Handler<B> for F where
-    F: AsyncFn(&Arc<Worker>, Request<Incoming>, RequestContext) -> Result<Response<B>, EngineError> + 'static
+    F: AsyncFn(&Arc<Worker>, Request<RequestBody>, RequestContext) -> Result<Response<B>, EngineError>
+        + 'static
 {
 }
 
@@ -71,10 +72,6 @@ const SHED_RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: c
     {\"error\":{\"code\":\"too_many_connections\",\"message\":\"The server is full. Try again.\"}}\n";
 /// Pause after accept fails for want of files or memory, which others have to free first.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Least size of hyper's buffers for a connection, bytes: what bodies are read and written in.
-const BUFFER_BYTES: usize = 64 * 1024;
-/// Response bytes that one HTTP/2 stream may have waiting for its client.
-const H2_SEND_BUFFER: usize = 64 * 1024;
 
 /// Step 1. Takes connections, for ever, each on a task of its own.
 pub(crate) async fn accept<B: AnswerBody>(
@@ -125,74 +122,33 @@ async fn http<B: AnswerBody>(
     handler: Rc<impl Handler<B>>,
     connection: &Rc<Connection>,
 ) {
-    let mut socket = ClientSocket::new(stream, connection.clone());
-    let spoken = socket.sniff().await;
-    let config = thread.config.clone();
-    let service = service_fn(|request| serve(thread.clone(), handler.clone(), connection.clone(), request));
-    match spoken {
-        Spoken::Nothing => {}
-        Spoken::Http1 => {
-            let mut http = http1_settings(&config).serve_connection(TokioIo::new(socket), service);
-            drive(connection, Pin::new(&mut http), http1::Connection::graceful_shutdown).await;
-            if let Some(switch) = connection.take_switch() {
-                let parts = http.into_parts();
-                // Boxed, so that connections without a WebSocket do not reserve room for it.
-                Box::pin(switch.run(parts.io.into_inner(), parts.read_buf)).await;
-            }
-        }
-        Spoken::Http2 => {
+    let socket = Socket::new(stream, connection.clone(), thread.clone());
+    match poll_fn(|cx| socket.poll_first(cx)).await {
+        First::Nothing => {}
+        First::Http1 => http1::serve(socket, thread, handler).await,
+        First::Http2(stream, received) => {
+            connection.is_http2();
+            let socket = ClientSocket::new(stream, received, connection.clone());
+            let settings = http2::settings(&thread.config);
+            let service = service_fn(|request: Request<_>| {
+                let request = request.map(RequestBody::Http2);
+                let answer = serve(thread.clone(), handler.clone(), connection.clone(), request);
+                async { Ok::<_, Infallible>(answer.await) }
+            });
             // Boxed, so that connections of HTTP/1 do not reserve room for it.
-            let mut http = Box::pin(http2_settings(&config).serve_connection(TokioIo::new(socket), service));
-            drive(connection, http.as_mut(), http2::Connection::graceful_shutdown).await;
+            let mut http = Box::pin(settings.serve_connection(TokioIo::new(socket), service));
+            Box::pin(http2::drive(connection, http.as_mut(), Http2Connection::graceful_shutdown)).await;
         }
-    }
-}
-
-/// Timeouts are the sweeper's (see [`connection`](crate::connection)), at no cost per request.
-fn http1_settings(config: &EdgeConfig) -> http1::Builder {
-    let mut http = http1::Builder::new();
-    http.header_read_timeout(None)
-        .max_buf_size(config.max_header_bytes.max(BUFFER_BYTES))
-        .max_header_size(config.max_header_bytes);
-    // hyper keeps 100 fields on the stack, and any other number on the heap.
-    if config.max_headers != 100 {
-        http.max_headers(config.max_headers);
-    }
-    http
-}
-
-fn http2_settings(config: &EdgeConfig) -> http2::Builder<LocalExecutor> {
-    let ping = config.http2.ping_interval_ms;
-    let mut http = http2::Builder::new(LocalExecutor);
-    http.timer(TokioTimer::new())
-        .max_concurrent_streams(config.http2.max_streams)
-        .max_pending_accept_reset_streams(config.http2.max_pending_resets)
-        .max_local_error_reset_streams(config.http2.max_error_resets)
-        .enable_connect_protocol()
-        .max_header_list_size(config.max_header_bytes as u32)
-        .max_send_buf_size(H2_SEND_BUFFER)
-        .keep_alive_interval((ping > 0).then(|| Duration::from_millis(ping)))
-        .keep_alive_timeout(Duration::from_millis(config.http2.ping_timeout_ms));
-    http
-}
-
-/// Runs hyper's tasks for HTTP/2 streams on this thread.
-#[derive(Clone, Copy)]
-struct LocalExecutor;
-
-impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor {
-    fn execute(&self, task: F) {
-        tokio::task::spawn_local(task);
     }
 }
 
 /// Steps 3 to 6, for one request.
-async fn serve<B: AnswerBody>(
+pub(crate) async fn serve<B: AnswerBody>(
     thread: Rc<Thread>,
     handler: Rc<impl Handler<B>>,
     connection: Rc<Connection>,
-    mut request: Request<Incoming>,
-) -> Result<Response<EdgeBody<B>>, Infallible> {
+    mut request: Request<RequestBody>,
+) -> Response<EdgeBody<B>> {
     let websocket = websocket::handshake(&mut request);
     let scan = Scan::of(request.headers());
     let mut exchange = Exchange::begin(thread, connection, &request, &scan);
@@ -218,15 +174,25 @@ async fn serve<B: AnswerBody>(
     };
     match (websocket, answer) {
         (Some(handshake), Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
-            Ok(websocket::switch(exchange, handshake, answer)
-                .unwrap_or_else(|(exchange, refusal)| respond(exchange, Err(refusal), asker)))
+            websocket::switch(exchange, handshake, answer)
+                .unwrap_or_else(|(exchange, refusal)| respond(exchange, Err(refusal), asker))
         }
         // Success would mean to the client that the tunnel stands.
         (Some(Handshake::Http2(_)), Ok(answer)) if answer.status().is_success() => {
-            Ok(respond(exchange, Err(Refusal::WEBSOCKET_DECLINED), asker))
+            respond(exchange, Err(Refusal::WEBSOCKET_DECLINED), asker)
         }
-        (_, answer) => Ok(respond(exchange, answer, asker)),
+        (_, answer) => respond(exchange, answer, asker),
     }
+}
+
+/// Step 6 for what arrived in place of a request, which ends the connection.
+pub(crate) fn refuse<B: AnswerBody>(
+    thread: Rc<Thread>,
+    connection: Rc<Connection>,
+    refusal: Refusal,
+) -> Response<EdgeBody<B>> {
+    let exchange = Exchange::begin_malformed(thread, connection);
+    respond(exchange, Err(refusal), Asker { head: false, html: false })
 }
 
 /// What of the request decides the shape of an answer.
@@ -241,7 +207,7 @@ struct Asker {
 /// Step 3. Refuses what HTTP forbids; returns the host asked for.
 fn guard<'r>(
     exchange: &Exchange,
-    request: &'r Request<Incoming>,
+    request: &'r Request<RequestBody>,
     scan: &Scan<'r>,
 ) -> Result<&'r str, Refusal> {
     guard::check(request.method(), request.uri(), request.version(), scan, &exchange.thread.config)
@@ -271,7 +237,7 @@ async fn handle<B: AnswerBody>(
     handler: &impl Handler<B>,
     exchange: &Exchange,
     worker: &Arc<Worker>,
-    mut request: Request<Incoming>,
+    mut request: Request<RequestBody>,
     hop: bool,
     websocket: bool,
 ) -> Result<Response<B>, Refusal> {
@@ -293,6 +259,7 @@ async fn handle<B: AnswerBody>(
     .await;
     match answer {
         Err(_) if exchange.connection.body_stalled() => Err(Refusal::BODY_STALLED),
+        Err(refusal) => Err(exchange.connection.fault().map_or(refusal, Refusal::from)),
         // Interim statuses are no answers, and HTTP knows none above 599.
         Ok(answer) if websocket && answer.status() == StatusCode::SWITCHING_PROTOCOLS => Ok(answer),
         Ok(answer) if !(200..600).contains(&answer.status().as_u16()) => {
@@ -329,12 +296,12 @@ fn respond<B: AnswerBody>(
         Err(text) => Some(text.len() as u64),
     };
     if asker.head {
-        // The length that GET would have; without a body hyper does not know it.
+        // The length that GET would have.
         if let Some(length) = length.filter(|length| *length > 0) {
             head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
     } else if length.is_some() {
-        // hyper sends the true length; a worker's own may be wrong.
+        // The true length is sent; a worker's own may be wrong.
         head.headers.remove(header::CONTENT_LENGTH);
     }
     head.version = Version::HTTP_11;
@@ -359,9 +326,9 @@ pub(crate) fn log_and_measure(exchange: &Exchange) {
     let first = exchange.thread.log.borrow_mut().push(&AccessRecord {
         time: exchange.thread.clock.since_epoch(exchange.started),
         client: &exchange.connection.client,
-        method: noted.method.as_str().as_bytes(),
+        method: noted.method(),
         host: noted.host(),
-        target: noted.uri.path_and_query().map_or("", |target| target.as_str()).as_bytes(),
+        target: noted.target(),
         protocol: noted.version(),
         status: exchange.status.as_u16(),
         bytes: exchange.bytes,

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::EdgeConfig;
 use crate::connection::Connection;
+use crate::http1::Scratch;
 use crate::request_id::RequestIds;
 
 /// How long a log line may wait in its buffer.
@@ -26,6 +27,7 @@ pub(crate) struct Thread {
     pub(crate) routes: RefCell<Routes>,
     pub(crate) ids: RequestIds,
     pub(crate) clock: Rc<Clock>,
+    pub(crate) scratch: Scratch,
     pub(crate) log: RefCell<AccessLogBuffer>,
     /// Told when a line was put into an empty buffer.
     pub(crate) log_waits: Notify,

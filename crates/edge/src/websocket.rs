@@ -3,14 +3,13 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use selvedge_engine::WorkerSocket;
 use selvedge_engine::websocket::handshake::{self, BadHandshake};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::body::EdgeBody;
+use crate::body::{EdgeBody, RequestBody};
 use crate::exchange::Exchange;
 use crate::headers;
 use crate::refusal::Refusal;
@@ -26,7 +25,7 @@ pub(crate) enum Handshake {
 
 /// Whether a request is one, and whether it is right. An extended CONNECT becomes the GET that it would be over HTTP/1.1,
 /// so that workers need not know of it.
-pub(crate) fn handshake(request: &mut Request<Incoming>) -> Result<Option<Handshake>, Refusal> {
+pub(crate) fn handshake(request: &mut Request<RequestBody>) -> Result<Option<Handshake>, Refusal> {
     if request.version() == Version::HTTP_2 {
         let asked = request.extensions().get::<hyper::ext::Protocol>();
         if *request.method() != Method::CONNECT || asked.is_none_or(|asked| asked.as_str() != "websocket") {

@@ -13,7 +13,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use selvedge_model::{VersionId, Worker};
 use selvedge_wire::FIN;
 use selvedge_wire::message::{self, Call, Fetch, ResetCode, Scheduled};
@@ -113,10 +112,10 @@ impl LocalEngine {
 
     /// Has `worker` answer `request`, starting an isolate when none is loaded. Dropping the future or the
     /// response body cancels the request in the isolate.
-    pub async fn fetch(
+    pub async fn fetch<C: Body<Data = Bytes> + Unpin + 'static>(
         &self,
         worker: &Arc<Worker>,
-        request: Request<Incoming>,
+        request: Request<C>,
         context: RequestContext,
     ) -> Result<Response<WorkerBody>, EngineError> {
         let (parts, body) = request.into_parts();
@@ -418,7 +417,7 @@ impl Drop for Waiting<'_> {
 }
 
 /// Sends a request body as fast as the isolate takes it.
-async fn pump(stream: Rc<Stream>, mut body: Incoming, limit: u64) {
+async fn pump(stream: Rc<Stream>, mut body: impl Body<Data = Bytes> + Unpin, limit: u64) {
     let mut total = 0u64;
     loop {
         let frame = poll_fn(|cx| {

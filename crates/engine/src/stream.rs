@@ -135,7 +135,12 @@ impl Stream {
         state.ended |= fin;
         state.done |= done;
         wake(&mut state.reader);
-        state.done && state.ended
+        let over = state.done && state.ended;
+        if over {
+            // Nobody will take what it still waits to send.
+            wake(&mut state.writer);
+        }
+        over
     }
 
     /// Our half is closed.

@@ -12,9 +12,9 @@ use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::body::{Body, Frame, SizeHint};
 use selvedge_edge::request::AnswerBody;
-use selvedge_edge::{Edge, EdgeConfig, EdgeError};
+use selvedge_edge::{Edge, EdgeConfig, EdgeError, RequestBody};
 use selvedge_engine::{EngineError, RequestContext, WorkerSocket};
 use selvedge_model::{AccountId, Isolation, Limits, ScriptDeployment, Share, Snapshot, Worker};
 use selvedge_telemetry::{AccessLog, HttpMetrics, Registry, openmetrics};
@@ -107,7 +107,7 @@ fn full(text: impl Into<Bytes>) -> TestBody {
 /// Stands for the engine.
 async fn answer(
     worker: &Arc<Worker>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
     context: RequestContext,
 ) -> Result<Response<TestBody>, EngineError> {
     let path = request.uri().path().to_owned();
