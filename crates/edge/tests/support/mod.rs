@@ -130,6 +130,18 @@ async fn answer(
         }
         "/never" => std::future::pending().await,
         "/big" => Response::new(full(vec![b'x'; 8 << 20])),
+        "/stream" => {
+            let mut response = Response::new(TestBody(Parts(["two", "one"].into()).boxed_unsync()));
+            if let Some(length) = request.uri().query().and_then(|query| query.strip_prefix("length=")) {
+                response.headers_mut().insert("content-length", length.parse().unwrap());
+            }
+            response
+        }
+        "/status/204" | "/status/304" => {
+            let mut response = Response::new(full("no body"));
+            *response.status_mut() = path[8..].parse().unwrap();
+            response
+        }
         "/endless" => Response::new(TestBody(Endless.boxed_unsync())),
         "/panic" => panic!("a handler panics on purpose"),
         "/overloaded" => return Err(EngineError::Overloaded),
@@ -158,6 +170,21 @@ async fn answer(
     };
     response.headers_mut().insert("x-test", HeaderValue::from_static("1"));
     Ok(response)
+}
+
+/// A body of unknown length, from its last part to its first.
+struct Parts(Vec<&'static str>);
+
+impl Body for Parts {
+    type Data = Bytes;
+    type Error = EngineError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, EngineError>>> {
+        Poll::Ready(self.0.pop().map(|part| Ok(Frame::data(part.into()))))
+    }
 }
 
 /// A body that never ends.
