@@ -127,19 +127,28 @@ async fn http<B: AnswerBody>(
         First::Nothing => {}
         First::Http1 => http1::serve(socket, thread, handler).await,
         First::Http2(stream, received) => {
-            connection.is_http2();
-            let socket = ClientSocket::new(stream, received, connection.clone());
-            let settings = http2::settings(&thread.config);
-            let service = service_fn(|request: Request<_>| {
-                let request = request.map(RequestBody::Http2);
-                let answer = serve(thread.clone(), handler.clone(), connection.clone(), request);
-                async { Ok::<_, Infallible>(answer.await) }
-            });
             // Boxed, so that connections of HTTP/1 do not reserve room for it.
-            let mut http = Box::pin(settings.serve_connection(TokioIo::new(socket), service));
-            Box::pin(http2::drive(connection, http.as_mut(), Http2Connection::graceful_shutdown)).await;
+            let socket = ClientSocket::new(stream, received, connection.clone());
+            Box::pin(http2(socket, thread, handler, connection)).await;
         }
     }
+}
+
+/// The same with HTTP/2, which hyper speaks.
+async fn http2<B: AnswerBody>(
+    socket: ClientSocket,
+    thread: Rc<Thread>,
+    handler: Rc<impl Handler<B>>,
+    connection: &Rc<Connection>,
+) {
+    connection.is_http2();
+    let service = service_fn(|request: Request<_>| {
+        let request = request.map(RequestBody::Http2);
+        let answer = serve(thread.clone(), handler.clone(), connection.clone(), request);
+        async { Ok::<_, Infallible>(answer.await) }
+    });
+    let mut http = pin!(http2::settings(&thread.config).serve_connection(TokioIo::new(socket), service));
+    http2::drive(connection, http.as_mut(), Http2Connection::graceful_shutdown).await;
 }
 
 /// Steps 3 to 6, for one request.
