@@ -17,6 +17,7 @@ import {
   TypedArrayPrototypeSlice,
 } from "../internal/primordials.ts";
 import { toUSVString } from "../internal/webidl.ts";
+import { loadPart } from "../internal/parts.ts";
 import { IncomingBody } from "../streams/incoming.ts";
 import {
   collectBytes,
@@ -34,7 +35,6 @@ import * as ops from "../host.ts";
 import { type Blob, blobBytes, blobType, isBlob, newBlob } from "./blob.ts";
 import { appendEntry, FormData, isFormData } from "./form-data.ts";
 import { extractMime, mimeParameter, serializeMime } from "./mime.ts";
-import { parseMultipart, serializeMultipart } from "./multipart.ts";
 
 /** In the place of a body that was read without ever having been a stream. */
 export const CONSUMED: unique symbol = Symbol("consumed");
@@ -53,6 +53,8 @@ export type RawBody =
 
 export const TEXT_TYPE = "text/plain;charset=UTF-8";
 const FORM_TYPE = "application/x-www-form-urlencoded;charset=UTF-8";
+
+const forms = () => loadPart<typeof import("../parts/forms.ts")>("forms");
 
 /** The content type that `extractBody` found out last; undefined when the body has none. */
 export let extractedType: string | undefined;
@@ -82,7 +84,7 @@ export function extractBody(value: unknown): RawBody {
       return value.toString();
     }
     if (isFormData(value)) {
-      const { bytes, type } = serializeMultipart(value);
+      const { bytes, type } = forms().serializeMultipart(value);
       extractedType = type;
       return bytes;
     }
@@ -204,7 +206,7 @@ function typeOf(contentType: string | null): string {
 /** Throws a `TypeError` for anything that is no form. */
 function toForm(bytes: Uint8Array<ArrayBuffer>, contentType: string): FormData {
   const type = extractMime(contentType);
-  if (type?.essence === "multipart/form-data") return parseMultipart(bytes, mimeParameter(type, "boundary"));
+  if (type?.essence === "multipart/form-data") return forms().parseMultipart(bytes, mimeParameter(type, "boundary"));
   if (type?.essence === "application/x-www-form-urlencoded") {
     const list = parseUrlEncoded(ops.decodeUtf8(bytes, false, true));
     const form = new FormData();

@@ -1,10 +1,10 @@
 /** `ReadableStream` (Streams, section 4.2). */
 import { ObjectDefineProperty, PromiseReject, ReflectApply } from "../internal/primordials.ts";
 import { finishInterface, INTERNAL, requireArguments, toDictionary } from "../internal/webidl.ts";
+import { loadPart } from "../internal/parts.ts";
 import { ByteController } from "./byte-controller.ts";
 import { newByteController } from "./byob-request.ts";
 import { DefaultController, newDefaultController } from "./default-controller.ts";
-import { streamFrom } from "./from.ts";
 import { iterate } from "./iterator.ts";
 import { outcomeOf, visible } from "./promises.ts";
 import { pipe, readPipeOptions } from "./pipe.ts";
@@ -12,12 +12,14 @@ import { cancelReadable, Readable } from "./readable.ts";
 import { acquireByobReader, acquireReader, ReadableStreamBYOBReader, ReadableStreamDefaultReader } from "./readers.ts";
 import { readSource, type Source, UserSource } from "./source.ts";
 import { markOf, readStrategy, type SizeOf } from "./strategies.ts";
-import { teeReadable } from "./tee.ts";
 import { isWritableStream, type WritableStream, writableOf } from "./writable-stream.ts";
 
 /** Throws a `TypeError` for anything that is no stream of this realm. */
 let readableOf: (stream: ReadableStream) => Readable;
 let isReadableStream: (value: unknown) => value is ReadableStream;
+/** What few workers need. */
+export const branches = () => loadPart<typeof import("../parts/branches.ts")>("branches");
+
 /** Gives a new object what a stream is; the stream's own object is `used` from now on. */
 let moveReadable: (stream: ReadableStream, used: Readable) => ReadableStream;
 /** The object that user code sees. */
@@ -94,7 +96,7 @@ export class ReadableStream<_Chunk = unknown> {
 
   static from(asyncIterable: unknown): ReadableStream {
     requireArguments(arguments.length, 1, "ReadableStream.from");
-    return shown(streamFrom(asyncIterable));
+    return shown(branches().streamFrom(asyncIterable));
   }
 
   get locked(): boolean {
@@ -152,7 +154,7 @@ export class ReadableStream<_Chunk = unknown> {
   }
 
   tee(): [ReadableStream, ReadableStream] {
-    const { first, second } = teeReadable(this.#readable);
+    const { first, second } = branches().teeReadable(this.#readable);
     return [shown(first), shown(second)];
   }
 

@@ -11,11 +11,10 @@ import { ReadableStreamDefaultController } from "./default-controller.ts";
 import { FixedLengthStream, IdentityTransformStream } from "./identity.ts";
 import { Deferred } from "./promises.ts";
 import { cancelReadable, Readable, type ReadRequest } from "./readable.ts";
-import { isReadableStream, moveReadable, ReadableStream, readableOf, shown } from "./readable-stream.ts";
+import { branches, isReadableStream, moveReadable, ReadableStream, readableOf, shown } from "./readable-stream.ts";
 import { acquireReader, type DefaultReader, ignore, ReadableStreamBYOBReader, ReadableStreamDefaultReader } from "./readers.ts";
 import { SILENT } from "./source.ts";
 import { ByteLengthQueuingStrategy, CountQueuingStrategy } from "./strategies.ts";
-import { teeReadable } from "./tee.ts";
 import { TransformStream, TransformStreamDefaultController } from "./transform.ts";
 import { WritableStream, WritableStreamDefaultController, WritableStreamDefaultWriter } from "./writable-stream.ts";
 
@@ -81,7 +80,7 @@ export function cancelQuietly(reader: Reader, reason: unknown): void {
 
 /** Two streams out of one, for a body and its clone. */
 export function tee(stream: ReadableStream): [ReadableStream, ReadableStream] {
-  const { first, second } = teeReadable(readableOf(stream), true);
+  const { first, second } = branches().teeReadable(readableOf(stream), true);
   return [shown(first), shown(second)];
 }
 

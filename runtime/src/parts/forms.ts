@@ -1,0 +1,2 @@
+/** Forms as `multipart/form-data`. */
+export { parseMultipart, serializeMultipart } from "../fetch/multipart.ts";
