@@ -80,13 +80,21 @@ const EXPRESSIONS = {
     "(() => { const e = new p(); let n = 0; e.on(p.errorMonitor, () => n++); try { e.emit('error', new Error()); } catch {} return n; })()", "p.defaultMaxListeners", "p.EventEmitter === p",
     "(() => { const e = new p(); const f = () => 0; e.on('a', f); e.off('a', f); return e.rawListeners('a').length; })()",
     "(() => { const l = []; const e = new p(); e.on('newListener', (n) => l.push(n)); e.on('q', () => 0); return l; })()",
-    "(() => { class E extends p {} return new E() instanceof p && E.name; })()", "(() => { function Old() { p.call(this); } require('util').inherits(Old, p); let n = 0; const o = new Old(); o.on('x', () => n++); o.emit('x'); return n; })()",
+    "(() => { class E extends p {} return new E() instanceof p && E.name; })()", "typeof new p({ captureRejections: 1 })", "p.captureRejections = 1", "p.name + p.length + typeof p.EventEmitterAsyncResource",
+    "p.setMaxListeners(-1)", "new p().setMaxListeners('x')", "new p().on('x', 3)", "new p().once('x')", "new p().removeListener('x', {})", "new p().emit('error', 'text')", "new p().emit('error')", "p.prototype.on === p.prototype.addListener", "(() => { p.defaultMaxListeners = 12; const n = new p().getMaxListeners(); p.defaultMaxListeners = 10; return n; })()", "(() => { function Old() { p.call(this); } require('util').inherits(Old, p); let n = 0; const o = new Old(); o.on('x', () => n++); o.emit('x'); return n; })()",
   ],
   assert: [
     "p(true)", "p(false)", "p.equal(1, '1')", "p.strictEqual(1, '1')", "p.deepEqual({ a: 1 }, { a: '1' })", "p.deepStrictEqual({ a: 1 }, { a: '1' })", "p.deepStrictEqual(new Map([[1, { a: 1 }]]), new Map([[1, { a: 1 }]]))",
     "p.notStrictEqual(1, 1)", "p.throws(() => { throw new TypeError('x'); }, TypeError)", "p.throws(() => { throw new TypeError('x'); }, /y/)", "p.throws(() => 1)", "p.doesNotThrow(() => 1)", "p.match('abc', /b/)", "p.match('abc', /x/)",
     "p.ok(0)", "p.fail('m')", "p.ifError(null)", "p.ifError(new Error('x'))", "p.strict.equal(1, '1')", "p.deepStrictEqual([NaN], [NaN])", "p.deepStrictEqual(new Set([1, 2]), new Set([2, 1]))", "p.deepStrictEqual(/a/g, /a/i)", "p.deepEqual([1, 2], [1, 2, 3])",
     "p.notDeepStrictEqual({ a: 1 }, { a: 1 })", "p.deepStrictEqual(new Date(1), new Date(1))", "p.deepStrictEqual(-0, 0)",
+  ],
+  zlib: [
+    ...["level: 10", "level: 'x'", "level: -2", "level: NaN", "windowBits: 7", "windowBits: 16", "windowBits: 0", "memLevel: 0", "strategy: 5", "chunkSize: 63", "chunkSize: 'x'",
+      "maxOutputLength: 0", "maxOutputLength: 'x'", "flush: 6", "flush: 'x'", "finishFlush: 7", "dictionary: 'x'", "dictionary: 3"]
+      .flatMap((option) => ["Gzip", "Inflate", "DeflateRaw"].map((name) => `typeof p.create${name}({ ${option} })`)),
+    "typeof p.createBrotliCompress({ params: { 1: 'x' } })", "typeof p.createBrotliCompress({ params: { 999: 1 } })", "typeof p.createBrotliCompress({ flush: 4 })",
+    "p.gzipSync(3)", "p.gzip('x')", "p.createDeflate().params('x', 0)", "p.createDeflate().params(1, 9)", "p.inflateSync('x', { maxOutputLength: 0 })",
   ],
   punycode: ["p.encode('mañana')", "p.decode('maana-pta')", "p.toASCII('mañana.com')", "p.toUnicode('xn--maana-pta.com')", "p.ucs2.decode('💩')"],
   os: ["p.EOL", "p.platform()", "typeof p.constants.signals.SIGTERM"],
@@ -120,6 +128,17 @@ test("expressions give what they give in Node", () => {
 
 /** Programs of which what they return, in the end, is compared. */
 const PROGRAMS = {
+  "rejections are captured": `
+    const E = require("events"); const log = []; const settled = () => new Promise((r) => setTimeout(r, 1));
+    const a = new E({ captureRejections: true }); a.on("x", async (v) => { throw v; }); a.on("error", async (e) => { log.push("error " + e); });
+    log.push(a.emit("x", 1)); await settled();
+    const b = new E({ captureRejections: true }); b[Symbol.for("nodejs.rejection")] = (e, name, ...args) => log.push([e, name, args]);
+    b.once("y", async () => { throw 2; }); b.emit("y", 3, 4); await settled();
+    const c = new E(); c.on("error", () => log.push("never")); c.on("z", () => Promise.reject(5).catch(() => 0)); c.emit("z"); await settled();
+    const d = new E({ captureRejections: true }); d.on("q", () => ({ get then() { throw 6; } })); d.on("error", (e) => log.push("then " + e)); d.emit("q"); await settled();
+    E.captureRejections = true; const f = new E(); E.captureRejections = false; f.on("w", async () => { throw 7; }); f.on("error", (e) => log.push("all " + e)); f.emit("w"); await settled();
+    const { Writable } = require("stream"); const w = new Writable({ captureRejections: true, write(c, e, d) { d(); } }); w.on("mine", async () => { throw new TypeError("8"); }); w.on("error", (e) => log.push(e.message)); w.emit("mine"); await settled();
+    return [...log, w.destroyed];`,
   "nextTick keeps the order, also from within": `
     const log = []; process.nextTick((x) => { log.push(x); process.nextTick(() => log.push(3)); }, 1); process.nextTick(() => log.push(2));
     await new Promise((r) => setTimeout(r, 5)); return log;`,

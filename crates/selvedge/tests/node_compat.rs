@@ -219,3 +219,62 @@ fn unknown_flags_are_a_warning_and_dates_are_days() {
     let (error, _) = selvedge.refused(&["deploy", path]);
     assert!(error.to_string().contains("compatibility_date"), "{error}");
 }
+
+#[test]
+fn zlib_flushes_where_it_is_told_to() {
+    let selvedge = Selvedge::start();
+    deploy(
+        &selvedge,
+        "zlib",
+        NODE,
+        &[(
+            "index.js",
+            r#"
+import z from "node:zlib";
+import { once } from "node:events";
+const plain = "abcdefgh".repeat(200);
+async function flushes(create, back, head) {
+  const coder = create({ level: 9 });
+  const out = [];
+  const parts = [];
+  coder.on("data", (chunk) => out.push(chunk));
+  const mark = () => parts.push(Buffer.concat(out.splice(0)));
+  coder.write(plain);
+  await new Promise((r) => coder.flush(z.constants.Z_SYNC_FLUSH, r));
+  mark();
+  // It keeps its place among what is written, though nobody waits.
+  coder.write(plain);
+  const changed = new Promise((r) => coder.params(0, 0, r));
+  coder.write(plain);
+  await changed;
+  mark();
+  const order = z.inflateRawSync(Buffer.concat(parts).subarray(head), { finishFlush: z.constants.Z_SYNC_FLUSH }).length >= 2 * plain.length;
+  await new Promise((r) => coder.params(0, 0, r));
+  coder.end();
+  await once(coder, "end");
+  mark();
+  await new Promise((r) => coder.flush(r));
+  return [parts[0].length < 100, order, back(Buffer.concat(parts)).toString() === plain.repeat(3), coder._level];
+}
+const code = (f) => { try { return String(f()); } catch (e) { return e.code; } };
+export default {
+  async fetch() {
+    const brotli = z.createBrotliCompress();
+    brotli.write("some ");
+    await new Promise((r) => brotli.flush(r));
+    const early = z.brotliDecompressSync(brotli.read(), { finishFlush: z.constants.BROTLI_OPERATION_FLUSH }).toString();
+    return Response.json([
+      await flushes(z.createGzip, z.gunzipSync, 10), await flushes(z.createDeflateRaw, z.inflateRawSync, 0), early,
+      code(() => z.brotliDecompressSync(z.brotliCompressSync("x", { finishFlush: z.constants.BROTLI_OPERATION_FINISH }))),
+      code(() => z.gunzipSync(z.gzipSync("x".repeat(100)), { maxOutputLength: 10 })), code(() => z.inflateSync("x")),
+      code(() => z.inflateSync(z.deflateSync("ok"), { windowBits: 0, level: NaN })),
+    ]);
+  },
+};"#,
+        )],
+    );
+    assert_eq!(
+        selvedge.get("zlib", "/").body,
+        r#"[[true,true,true,0],[true,true,true,0],"some ","x","ERR_BUFFER_TOO_LARGE","Z_BUF_ERROR","ok"]"#
+    );
+}

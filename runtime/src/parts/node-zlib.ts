@@ -12,8 +12,9 @@ interface Options {
   memLevel?: number;
   strategy?: number;
   dictionary?: Uint8Array;
-  finishFlush?: CodecFlush;
-  flush?: CodecFlush;
+  finishFlush?: number;
+  flush?: number;
+  chunkSize?: number;
   maxOutputLength?: number;
   info?: boolean;
   params?: Record<number, number>;
@@ -45,30 +46,57 @@ for (const name of ["OK", "STREAM_END", "NEED_DICT", "ERRNO", "STREAM_ERROR", "D
 }
 
 function check(name: string, value: unknown, low: number, high: number): number | undefined {
-  if (value === undefined) return undefined;
-  if (typeof value !== "number") throw wrongType(`options.${name}`, "of type number", value);
-  if (!(value >= low && value <= high)) throw outOfRange(`options.${name}`, `>= ${low} and <= ${high}`, value);
+  // NaN is the default, as in Node.
+  if (value === undefined || Number.isNaN(value)) return undefined;
+  if (typeof value !== "number") throw wrongType(name, "of type number", value);
+  if (!(value >= low && value <= high)) throw outOfRange(name, high === Infinity ? `>= ${low}` : `>= ${low} and <= ${high}`, value);
   return value;
 }
 
-function open(format: CodecFormat, options: Options = {}): Codec {
-  if (format === "brotliCompress" || format === "brotliDecompress") {
-    const { params = {} } = options;
-    return ops.codecNew(format, params[1] ?? (format === "brotliCompress" ? 11 : undefined), params[2], undefined, params[0]);
-  }
-  const level = check("level", options.level, -1, 9);
-  const bits = check("windowBits", options.windowBits, 0, 15);
-  return ops.codecNew(
-    format,
-    level === -1 ? undefined : level,
-    bits === 0 ? undefined : bits,
-    check("memLevel", options.memLevel, 1, 9),
-    check("strategy", options.strategy, 0, 4),
-    options.dictionary,
-  );
+const compresses = (format: CodecFormat) => ["gzip", "deflate", "deflateRaw", "brotliCompress"].includes(format);
+const isBrotli = (format: CodecFormat) => format === "brotliCompress" || format === "brotliDecompress";
+
+/** The codec's flush for Node's number, which for Brotli is an operation of its own. */
+function flushOf(format: CodecFormat, name: string, value: unknown, otherwise: CodecFlush): CodecFlush {
+  const number = check(name, value, 0, isBrotli(format) ? 3 : 5);
+  if (number === undefined) return otherwise;
+  return (isBrotli(format) ? [0, 2, 4, 0][number]! : number) as CodecFlush;
 }
 
-const compresses = (format: CodecFormat) => ["gzip", "deflate", "deflateRaw", "brotliCompress"].includes(format);
+/** Options that all formats have, checked. */
+function common(format: CodecFormat, options: Options): { flush: CodecFlush; finish: CodecFlush; most: number } {
+  check("options.chunkSize", options.chunkSize, 64, Infinity);
+  return {
+    flush: flushOf(format, "options.flush", options.flush, 0),
+    finish: flushOf(format, "options.finishFlush", options.finishFlush, 4),
+    most: check("options.maxOutputLength", options.maxOutputLength, 1, LONGEST) ?? LONGEST,
+  };
+}
+
+function brotli(format: CodecFormat, params: Record<string, unknown>): Codec {
+  for (const [key, value] of Object.entries(params)) {
+    if (!(Number(key) >= 0 && Number(key) <= 8)) throw coded(new RangeError(`${key} is not a valid Brotli parameter`), "ERR_BROTLI_INVALID_PARAM");
+    if (typeof value !== "number" && typeof value !== "boolean") throw wrongType("options.params[key]", "of type number", value);
+  }
+  const { 0: mode, 1: quality, 2: window } = params as Record<number, number | undefined>;
+  return ops.codecNew(format, quality ?? (format === "brotliCompress" ? 11 : undefined), window, undefined, mode);
+}
+
+function open(format: CodecFormat, options: Options): Codec {
+  if (isBrotli(format)) return brotli(format, options.params ?? {});
+  const bits = options.windowBits;
+  const packs = compresses(format);
+  const low = !packs || format === "deflateRaw" ? 8 : 9;
+  // A decoder takes 0 for what the data says.
+  const windowBits = bits === 0 && !packs ? undefined : check("options.windowBits", bits, low, 15);
+  const level = check("options.level", options.level, -1, 9);
+  const memLevel = check("options.memLevel", options.memLevel, 1, 9);
+  const strategy = check("options.strategy", options.strategy, 0, 4);
+  const { dictionary } = options;
+  const given = dictionary === undefined ? undefined : ArrayBuffer.isView(dictionary) || (dictionary as unknown) instanceof ArrayBuffer;
+  if (given === false) throw wrongType("options.dictionary", "an instance of Buffer, TypedArray, DataView, or ArrayBuffer", dictionary);
+  return ops.codecNew(format, level === -1 ? undefined : level, windowBits, memLevel, strategy, given ? bytes(dictionary) : undefined);
+}
 
 /** zlib's message and number, as people know them. */
 function told(error: unknown): Error {
@@ -115,13 +143,13 @@ const another = (format: CodecFormat, input: Uint8Array, at: number) =>
 
 function whole(format: CodecFormat, value: unknown, options: Options = {}): Uint8Array {
   let input = bytes(value);
+  const { finish, most } = common(format, options);
   const codec = open(format, options);
   const chunks: Uint8Array[] = [];
-  const most = options.maxOutputLength ?? LONGEST;
   let length = 0;
   try {
     for (;;) {
-      const [ended, at] = run(codec, input, options.finishFlush ?? 4, !compresses(format), (chunk) => {
+      const [ended, at] = run(codec, input, finish, !compresses(format), (chunk) => {
         length += chunk.length;
         if (length > most) throw coded(new RangeError(`Cannot create a Buffer larger than ${most} bytes`), "ERR_BUFFER_TOO_LARGE");
         chunks.push(chunk);
@@ -139,15 +167,24 @@ function whole(format: CodecFormat, value: unknown, options: Options = {}): Uint
 class ZlibBase extends (Transform as new (options: object) => any) {
   #codec: Codec | undefined;
   #format: CodecFormat;
-  #options: Options;
+  #flush: CodecFlush;
+  #finish: CodecFlush;
   #ended = false;
+  /** What is to be done when these chunks come by, which are empty: it keeps its place among what is written. */
+  #marks = new WeakMap<object, (done: (error?: unknown) => void) => void>();
   bytesWritten = 0;
+  _level: number;
+  _strategy: number;
 
   constructor(format: CodecFormat, options: Options = {}) {
     super({ ...options, writableObjectMode: false, readableObjectMode: false, objectMode: false, flush: undefined, final: undefined });
     this.#format = format;
-    this.#options = options;
+    const { flush, finish } = common(format, options);
+    this.#flush = flush;
+    this.#finish = finish;
     this.#codec = open(format, options);
+    this._level = options.level ?? -1;
+    this._strategy = options.strategy ?? 0;
   }
   #run(input: Uint8Array, flush: CodecFlush, done: (error?: unknown) => void): void {
     if (this.#codec === undefined) return done();
@@ -168,12 +205,14 @@ class ZlibBase extends (Transform as new (options: object) => any) {
     }
   }
   _transform(chunk: Uint8Array, _encoding: string, done: (error?: unknown) => void): void {
+    const mark = chunk.length === 0 ? this.#marks.get(chunk) : undefined;
+    if (mark !== undefined) return mark(done);
     this.bytesWritten += chunk.length;
-    this.#run(chunk, this.#options.flush ?? 0, done);
+    this.#run(chunk, this.#flush, done);
   }
   _flush(done: (error?: unknown) => void): void {
     if (this.#ended) return done();
-    this.#run(new Uint8Array(0), this.#options.finishFlush ?? 4, done);
+    this.#run(new Uint8Array(0), this.#finish, done);
   }
   _destroy(error: unknown, done: (error: unknown) => void): void {
     this.#free();
@@ -181,9 +220,38 @@ class ZlibBase extends (Transform as new (options: object) => any) {
   }
   flush(kind?: unknown, callback?: () => void): void {
     const done = typeof kind === "function" ? (kind as () => void) : callback;
-    const brotli = this.#format === "brotliCompress";
-    const how = typeof kind === "number" ? (kind as CodecFlush) : brotli ? 2 : 3;
-    this.write(new Uint8Array(0), () => this.#run(new Uint8Array(0), how, () => done?.()));
+    const how = flushOf(this.#format, "kind", typeof kind === "number" ? kind : undefined, isBrotli(this.#format) ? 2 : 3);
+    this.#mark((done) => this.#run(new Uint8Array(0), how, done), done);
+  }
+  /**
+   * Ends what was written so far as in Node. What follows keeps the level that the stream began with, since the codec cannot
+   * change it on the way: it comes out right, if not of the size that was asked for.
+   */
+  params(level: unknown, strategy: unknown, callback?: () => void): void {
+    if (typeof level !== "number") throw wrongType("level", "of type number", level);
+    if (typeof strategy !== "number") throw wrongType("strategy", "of type number", strategy);
+    check("level", level, -1, 9);
+    check("strategy", strategy, 0, 4);
+    if (level === this._level && strategy === this._strategy) {
+      if (callback) ticks().add(callback, []);
+      return;
+    }
+    const set = (done: (error?: unknown) => void) => {
+      if (!compresses(this.#format)) return done();
+      this.#run(new Uint8Array(0), 2, (error) => {
+        this._level = level;
+        this._strategy = strategy;
+        done(error);
+      });
+    };
+    this.#mark(set, callback);
+  }
+  #mark(action: (done: (error?: unknown) => void) => void, callback?: () => void): void {
+    if (this.writableFinished || this.destroyed) return void (callback && ticks().add(callback, []));
+    if (this.writableEnded) return void (callback && this.once("end", callback));
+    const mark = Buffer.alloc(0);
+    this.#marks.set(mark, action);
+    this.write(mark, "", callback);
   }
   close(callback?: () => void): void {
     if (callback) this.once("close", callback);

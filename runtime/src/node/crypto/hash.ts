@@ -81,7 +81,7 @@ export class Hash extends Digest {
     if (state === undefined) throw finalized();
     return new Hash(undefined, options, done(state) as Handle);
   }
-  _flush(callback: Done): void {
+  override _flush(callback: Done): void {
     this.#streamed = this.end_();
     if (this.#streamed === undefined) return callback(finalized());
     this.push(encoded(this.#streamed.slice(0), undefined));
