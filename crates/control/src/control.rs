@@ -4,13 +4,14 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use selvedge_model::{AccountId, ScriptDeployment, ScriptName, Snapshot};
+use selvedge_model::{AccountId, ScriptDeployment, ScriptName, Snapshot, Worker};
 use selvedge_store::{Artifacts, Store, StoreError};
 use selvedge_telemetry::LogHub;
 use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
 use tokio::task::spawn_blocking;
 
 use crate::error::ApiError;
+use crate::logs;
 use crate::sandbox::Sandbox;
 use crate::settings::Settings;
 use crate::stack::MapCache;
@@ -80,6 +81,11 @@ impl Control {
             maps: MapCache::default(),
             closing: watch::channel(false).0,
         }))
+    }
+
+    /// What went wrong in a request to a worker, as plain text with the places in its sources; for developers only.
+    pub async fn explain(&self, worker: &Worker, request_id: &str) -> Option<String> {
+        logs::explain(self, worker, request_id).await
     }
 
     /// Ends live tails, which otherwise never end, so that a graceful shutdown of the server can.

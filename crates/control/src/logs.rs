@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
@@ -10,7 +11,7 @@ use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
 use futures_util::Stream;
 use futures_util::stream::unfold;
-use selvedge_model::{AccountId, LogEvent, LogKind, ScriptName};
+use selvedge_model::{AccountId, LogEvent, LogKind, ScriptName, Worker};
 use serde::Deserialize;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
@@ -25,6 +26,10 @@ use crate::stack::has_frames;
 const LIMIT_DEFAULT: usize = 100;
 /// Most events returned at once.
 const LIMIT_MAX: usize = 1000;
+
+/// How often, and with which pauses, the log is looked into for what happened in a request.
+const EXPLAIN_ATTEMPTS: usize = 10;
+const EXPLAIN_PAUSE: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,6 +105,30 @@ impl Tail {
             Err(RecvError::Closed) => None,
         }
     }
+}
+
+/// What happened in a request, as plain text: exceptions and broken limits. Log events come by another way than answers,
+/// so that they may be a little late.
+pub(crate) async fn explain(control: &Control, worker: &Worker, request_id: &str) -> Option<String> {
+    for _ in 0..EXPLAIN_ATTEMPTS {
+        let mut told = Vec::new();
+        for event in control.logs().recent(&worker.account, &worker.script, LIMIT_MAX) {
+            if event.kind == LogKind::Console || event.request_id.as_deref() != Some(request_id) {
+                continue;
+            }
+            let event = mapped(control, event).await;
+            told.push(match &event.stack {
+                Some(stack) if stack.starts_with(&event.message) => stack.clone(),
+                Some(stack) => format!("{}\n{stack}", event.message),
+                None => event.message.clone(),
+            });
+        }
+        if !told.is_empty() {
+            return Some(told.join("\n\n"));
+        }
+        tokio::time::sleep(EXPLAIN_PAUSE).await;
+    }
+    None
 }
 
 async fn require(control: &Control, account: &AccountId, script: &ScriptName) -> Result<(), ApiError> {

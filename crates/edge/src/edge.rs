@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, mpsc};
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use selvedge_engine::EngineHandle;
-use selvedge_model::Snapshot;
+use selvedge_model::{Snapshot, Worker};
 use selvedge_telemetry::{AccessLog, AccessLogBuffer, HttpCounters, HttpMetrics};
 use slab::Slab;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -57,6 +58,12 @@ pub enum EdgeError {
     Thread(io::Error),
 }
 
+/// Tells what went wrong with a worker's request, given its worker and id, in an answer that only developers see: the
+/// exception and its stack, as plain text.
+pub type Explain = Arc<dyn Fn(Arc<Worker>, String) -> Explanation + Send + Sync>;
+/// What [`Explain`] gives; nothing where nothing is known.
+pub type Explanation = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
+
 /// What a thread is made of; everything in it may move there.
 struct Plan {
     config: Arc<EdgeConfig>,
@@ -67,19 +74,22 @@ struct Plan {
     open: Arc<AtomicUsize>,
     max_open: usize,
     end: watch::Receiver<Option<Instant>>,
+    explain: Option<Explain>,
 }
 
 impl Edge {
     /// Binds all addresses, starts a thread per core and serves what `snapshot` says, from the first request
-    /// on and after each change. Returns once every thread accepts.
+    /// on and after each change. Returns once every thread accepts. With `explain`, clients are told what happened in
+    /// workers that failed.
     pub fn start(
         config: EdgeConfig,
         snapshot: watch::Receiver<Arc<Snapshot>>,
         engine: EngineHandle,
         access_log: &AccessLog,
         metrics: &HttpMetrics,
+        explain: Option<Explain>,
     ) -> Result<Self, EdgeError> {
-        Self::start_with(config, snapshot, access_log, metrics, move || {
+        Self::start_with(config, snapshot, access_log, metrics, explain, move || {
             let engine = engine.local();
             async move |worker: &Arc<_>, request, context| engine.fetch(worker, request, context).await
         })
@@ -92,6 +102,7 @@ impl Edge {
         snapshot: watch::Receiver<Arc<Snapshot>>,
         access_log: &AccessLog,
         metrics: &HttpMetrics,
+        explain: Option<Explain>,
         handler: impl Fn() -> H + Clone + Send + 'static,
     ) -> Result<Self, EdgeError> {
         if let Some(problem) = config.problem() {
@@ -123,6 +134,7 @@ impl Edge {
                 open: open.clone(),
                 max_open,
                 end: ended.clone(),
+                explain: explain.clone(),
             };
             threads.push(spawn(n, plan, handler.clone())?);
         }
@@ -206,6 +218,7 @@ async fn run<B: AnswerBody, H: Handler<B>>(
         drained: Notify::new(),
         empty: Notify::new(),
         config: plan.config,
+        explain: plan.explain,
     });
     let handler = Rc::new(handler());
     let accepting: Vec<_> = listeners

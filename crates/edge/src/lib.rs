@@ -23,5 +23,5 @@ mod websocket;
 pub use admin::{AdminState, admin_router};
 pub use body::{BodyCut, RequestBody};
 pub use config::{EdgeConfig, Http2Config};
-pub use edge::{Edge, EdgeError};
+pub use edge::{Edge, EdgeError, Explain};
 pub use readiness::Readiness;

@@ -74,15 +74,23 @@ impl Refusal {
     pub(crate) const INTERNAL: Self =
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The server failed. Try again.");
 
-    /// The answer, without the headers that every response gets.
-    pub(crate) fn response(&self, html: bool, request_id: &HeaderValue) -> Response<Bytes> {
+    /// The answer, without the headers that every response gets. `detail` is for developers.
+    pub(crate) fn response(
+        &self,
+        html: bool,
+        request_id: &HeaderValue,
+        detail: Option<&str>,
+    ) -> Response<Bytes> {
         let request_id = request_id.to_str().unwrap_or_default();
         let (kind, body) = if html {
-            ("text/html; charset=utf-8", self.page(request_id))
+            ("text/html; charset=utf-8", self.page(request_id, detail))
         } else {
-            let error = serde_json::json!({
+            let mut error = serde_json::json!({
                 "error": { "code": self.code, "message": self.message, "request_id": request_id }
             });
+            if let Some(detail) = detail {
+                error["error"]["detail"] = detail.into();
+            }
             ("application/json", error.to_string())
         };
         let mut response = Response::new(Bytes::from(body));
@@ -109,7 +117,11 @@ impl Refusal {
     }
 
     /// Nothing in it comes from the client, except a request id that was found to be sane.
-    fn page(&self, request_id: &str) -> String {
+    fn page(&self, request_id: &str, detail: Option<&str>) -> String {
+        let (width, detail) = match detail {
+            Some(detail) => (60, format!("<pre>{}</pre>\n", escaped(detail))),
+            None => (36, String::new()),
+        };
         let Self { status, code, message, .. } = self;
         let reason = status.canonical_reason().unwrap_or("Error");
         let number = status.as_u16();
@@ -117,9 +129,10 @@ impl Refusal {
             "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n<title>{number} {reason}</title>\n\
-             <style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:36rem;margin:15vh auto;padding:0 1rem}}\
+             <style>body{{font:1rem/1.5 system-ui,sans-serif;max-width:{width}rem;margin:15vh auto;padding:0 1rem}}\
+             pre{{overflow:auto;padding:1rem;border-left:.25rem solid #c33;background:#8882}}\
              code{{overflow-wrap:anywhere}}small{{opacity:.7}}</style>\n\
-             <h1>{number} {reason}</h1>\n<p>{message}</p>\n\
+             <h1>{number} {reason}</h1>\n<p>{message}</p>\n{detail}\
              <p><small>Code <code>{code}</code>, request <code>{request_id}</code></small></p>\n</html>\n"
         )
     }
@@ -130,6 +143,11 @@ impl From<Violation> for Refusal {
         let status = StatusCode::from_u16(violation.status()).unwrap_or(StatusCode::BAD_REQUEST);
         Self { close: true, ..Self::new(status, violation.code(), violation.message()) }
     }
+}
+
+/// Text that HTML takes for text.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
 }
 
 impl From<&EngineError> for Refusal {
@@ -182,11 +200,20 @@ mod tests {
     #[test]
     fn retry_after_comes_from_the_engine() {
         let id = HeaderValue::from_static("abc");
-        let response = Refusal::from(&EngineError::Overloaded).response(false, &id);
+        let response = Refusal::from(&EngineError::Overloaded).response(false, &id, None);
         assert_eq!(response.status(), 503);
         assert_eq!(response.headers()[header::RETRY_AFTER], "1");
         let error: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
         assert_eq!(error["error"]["code"], "worker_overloaded");
         assert_eq!(error["error"]["request_id"], "abc");
+        assert!(error["error"]["detail"].is_null());
+    }
+
+    #[test]
+    fn what_developers_are_told_is_text() {
+        let id = HeaderValue::from_static("abc");
+        let page = Refusal::INTERNAL.response(true, &id, Some("<script>a && b</script>"));
+        let page = String::from_utf8_lossy(page.body());
+        assert!(page.contains("<pre>&lt;script&gt;a &amp;&amp; b&lt;/script&gt;</pre>"), "{page}");
     }
 }

@@ -184,14 +184,27 @@ pub(crate) async fn serve<B: AnswerBody>(
     match (websocket, answer) {
         (Some(handshake), Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
             websocket::switch(exchange, handshake, answer)
-                .unwrap_or_else(|(exchange, refusal)| respond(exchange, Err(refusal), asker))
+                .unwrap_or_else(|(exchange, refusal)| respond(exchange, Err(refusal), asker, None))
         }
         // Success would mean to the client that the tunnel stands.
         (Some(Handshake::Http2(_)), Ok(answer)) if answer.status().is_success() => {
-            respond(exchange, Err(Refusal::WEBSOCKET_DECLINED), asker)
+            respond(exchange, Err(Refusal::WEBSOCKET_DECLINED), asker, None)
         }
-        (_, answer) => respond(exchange, answer, asker),
+        (_, answer) => {
+            let detail = match &answer {
+                // Boxed, so that requests reserve no room for what only developers have.
+                Err(_) if exchange.thread.explain.is_some() => Box::pin(explanation(&exchange)).await,
+                _ => None,
+            };
+            respond(exchange, answer, asker, detail)
+        }
     }
+}
+
+/// What is known about a request that failed in its worker.
+async fn explanation(exchange: &Exchange) -> Option<String> {
+    let (explain, worker) = (exchange.thread.explain.as_ref()?, exchange.worker.clone()?);
+    explain(worker, exchange.request_id.to_str().unwrap_or_default().to_owned()).await
 }
 
 /// Step 6 for what arrived in place of a request, which ends the connection.
@@ -201,7 +214,7 @@ pub(crate) fn refuse<B: AnswerBody>(
     refusal: Refusal,
 ) -> Response<EdgeBody<B>> {
     let exchange = Exchange::begin_malformed(thread, connection);
-    respond(exchange, Err(refusal), Asker { head: false, html: false })
+    respond(exchange, Err(refusal), Asker { head: false, html: false }, None)
 }
 
 /// What of the request decides the shape of an answer.
@@ -278,11 +291,12 @@ async fn handle<B: AnswerBody>(
     }
 }
 
-/// Step 6. Makes the response of a worker's answer, or of the reason why there is none.
+/// Step 6. Makes the response of a worker's answer, or of the reason why there is none, with `detail` for developers.
 fn respond<B: AnswerBody>(
     mut exchange: Box<Exchange>,
     answer: Result<Response<B>, Refusal>,
     asker: Asker,
+    detail: Option<String>,
 ) -> Response<EdgeBody<B>> {
     let (mut head, body) = match answer {
         Ok(answer) => {
@@ -293,7 +307,8 @@ fn respond<B: AnswerBody>(
         }
         Err(refusal) => {
             exchange.code = Some(refusal.code);
-            let (mut head, text) = refusal.response(asker.html, &exchange.request_id).into_parts();
+            let (mut head, text) =
+                refusal.response(asker.html, &exchange.request_id, detail.as_deref()).into_parts();
             if refusal.close && exchange.protocol != Protocol::Http2 {
                 head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }

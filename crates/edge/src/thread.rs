@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 
 use crate::config::EdgeConfig;
 use crate::connection::Connection;
+use crate::edge::Explain;
 use crate::http1::Scratch;
 use crate::request_id::RequestIds;
 
@@ -43,6 +44,8 @@ pub(crate) struct Thread {
     pub(crate) drained: Notify,
     /// Told when the last connection closed.
     pub(crate) empty: Notify,
+    /// Tells developers what went wrong.
+    pub(crate) explain: Option<Explain>,
 }
 
 impl Thread {

@@ -66,3 +66,31 @@ fn dev_reloads_and_survives_mistakes() {
     fs::rename(dir.path().join("new"), &file).unwrap();
     eventually("the new file is served", || (get() == "three").then_some(()));
 }
+
+#[test]
+fn dev_tells_clients_what_went_wrong_and_nobody_else_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("w.ts");
+    let code = "interface Env {}\n\nexport default {\n  fetch(request: Request, env: Env): Response {\n    throw new Error('a < b & c');\n  },\n};";
+    fs::write(&file, code).unwrap();
+    let mut dev = Ongoing::start(selvedge().args(["dev", "--json", "--port=0"]).arg(&file));
+    let url = dev.document()["url"].as_str().unwrap().to_owned();
+    let port = url.rsplit(':').next().unwrap().to_owned();
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().proxy(None).http_status_as_error(false).build().into();
+    let get = |accept: &str| {
+        let call = agent.get(format!("http://127.0.0.1:{port}/")).header("host", "w.localhost");
+        call.header("accept", accept).call().unwrap().into_body().read_to_string().unwrap()
+    };
+    let page = get("text/html");
+    assert!(page.contains("<pre>Error: a &lt; b &amp; c\n") && page.contains("w.ts:5:11"), "{page}");
+    let error: serde_json::Value = serde_json::from_str(&get("*/*")).unwrap();
+    let detail = error["error"]["detail"].as_str().unwrap();
+    assert!(detail.starts_with("Error: a < b & c\n    at "), "{detail}");
+
+    let selvedge = Selvedge::start();
+    selvedge.deploy("w", code);
+    let answer = selvedge.get("w", "/");
+    assert_eq!(answer.code(), "worker_exception");
+    assert!(answer.json()["error"]["detail"].is_null() && !answer.body.contains("a <"), "{answer:?}");
+}

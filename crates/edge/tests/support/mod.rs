@@ -70,7 +70,7 @@ pub fn start(config: EdgeConfig) -> Server {
 pub fn start_logged(config: EdgeConfig, log: AccessLog) -> Result<Server, EdgeError> {
     let (snapshot, receiver) = watch::channel(Arc::new(snapshot(&["test"])));
     let metrics = HttpMetrics::default();
-    let edge = Edge::start_with(config, receiver, &log, &metrics, || answer)?;
+    let edge = Edge::start_with(config, receiver, &log, &metrics, None, || answer)?;
     let address = edge.addresses()[0];
     Ok(Server { edge, address, snapshot, metrics, log })
 }

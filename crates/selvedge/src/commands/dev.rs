@@ -122,6 +122,7 @@ fn settings(args: &DevArgs, data: &Path, requests: PathBuf) -> Outcome<Settings>
     // Whoever stops `dev` does not want to wait.
     settings.edge.shutdown_grace_ms = 500;
     settings.engine.allow_unconfined = args.allow_unconfined;
+    settings.explain = true;
     settings.engine.inspect = args.inspect.is_some();
     Ok(settings)
 }

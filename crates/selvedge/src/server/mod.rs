@@ -6,13 +6,13 @@ mod settings;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use selvedge_control::{Control, PublicUrl};
-use selvedge_edge::{AdminState, Edge, Readiness, admin_router};
+use selvedge_edge::{AdminState, Edge, Explain, Readiness, admin_router};
 use selvedge_engine::{Engine, EngineConfig, EngineHandle, StartError};
 use selvedge_model::Snapshot;
 use selvedge_store::{Artifacts, SecretKey, Store};
@@ -95,7 +95,13 @@ impl Server {
         let grace = Duration::from_millis(settings.edge.shutdown_grace_ms);
         let domain = settings.edge.base_domains.first().cloned().unwrap_or_else(|| "localhost".into());
         let deployed = follow.clone();
-        let edge = Edge::start(settings.edge, follow, engine.handle(), &access_log, &metrics)
+        let (explain, explainer) = if settings.explain {
+            let (explain, explainer) = explaining();
+            (Some(explain), Some(explainer))
+        } else {
+            (None, None)
+        };
+        let edge = Edge::start(settings.edge, follow, engine.handle(), &access_log, &metrics, explain)
             .map_err(|error| Failure::new("listen", error.to_string()))?;
 
         let http = edge.addresses().to_vec();
@@ -112,6 +118,9 @@ impl Server {
                 ..selvedge_control::Settings::default()
             },
         );
+        if let Some(explainer) = explainer {
+            let _ = explainer.set(control.clone());
+        }
         let readiness = Arc::new(Readiness::default());
         let state = AdminState { readiness: readiness.clone(), registry: Arc::new(registry) };
         let router = selvedge_control::router(control.clone()).merge(admin_router(state));
@@ -178,6 +187,17 @@ impl Server {
         drop(lock);
         Ok(())
     }
+}
+
+/// Tells clients what went wrong in workers, by the log of the control plane, which starts later.
+fn explaining() -> (Explain, Arc<OnceLock<Control>>) {
+    let control = Arc::new(OnceLock::<Control>::new());
+    let later = control.clone();
+    let explain: Explain = Arc::new(move |worker, request_id| {
+        let control = later.get().cloned();
+        Box::pin(async move { control?.explain(&worker, &request_id).await })
+    });
+    (explain, control)
 }
 
 /// SIGTERM and SIGINT.

@@ -30,6 +30,9 @@ pub(crate) struct Settings {
     pub(crate) engine: EngineConfig,
     /// What Selvedge says about itself on standard error.
     pub(crate) diagnostics: DiagnosticsConfig,
+    /// Tell clients what went wrong in workers; for `selvedge dev` only.
+    #[serde(skip)]
+    pub(crate) explain: bool,
 }
 
 impl Default for Settings {
@@ -40,6 +43,7 @@ impl Default for Settings {
             edge: EdgeConfig::default(),
             engine: EngineConfig::default(),
             diagnostics: DiagnosticsConfig { filter: "warn".into(), ..DiagnosticsConfig::default() },
+            explain: false,
         }
     }
 }
