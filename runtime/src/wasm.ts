@@ -24,8 +24,11 @@ function Memory(this: unknown, descriptor: unknown): unknown {
   const given = descriptor as Record<string, unknown>;
   const taken: Record<string, unknown> = ObjectCreate(null);
   for (let i = 0; i < MEMBERS.length; i++) {
-    const value = given[MEMBERS[i]!];
-    if (value !== undefined) taken[MEMBERS[i]!] = value;
+    let value = given[MEMBERS[i]!];
+    if (value === undefined) continue;
+    // An object becomes a number before the next member is read; sizes of 64 bits are V8's matter.
+    if (i > 0 && typeof value === "object" && taken.address !== "i64") value = +(value as number);
+    taken[MEMBERS[i]!] = value;
   }
   if (given.shared) throw new TypeError(SHARED);
   return ReflectConstruct(NativeMemory as never, [taken], new.target);
