@@ -110,15 +110,34 @@ for (const file of (existsSync(parts) ? readdirSync(parts) : []).filter((file) =
   entries.push([name, `(function(__core){${head}${result.outputFiles[0].text}return __part})`]);
 }
 
-const modules = [...shared].sort();
+/**
+ * What a module of the core exports, as an object for the parts. Values, for getters would be a function each in every
+ * isolate; but what may change after the core has run is read anew.
+ */
+async function exportsOf(name, index) {
+  const file = `src/${name}`;
+  const { metafile } = await build({ ...options, format: "esm", entryPoints: [file] });
+  const names = Object.values(metafile.outputs)[0].exports;
+  const changing = new Set(
+    [...readFileSync(resolve(here, file), "utf8").matchAll(/^(?:export let (\w+)|let (\w+)[^;\n]* = )/gm)].map((m) => m[1] ?? m[2]),
+  );
+  const local = (exported) => `m${index}_${exported}`;
+  const imports = `import { ${names.map((exported) => `${exported} as ${local(exported)}`).join(", ")} } from ${JSON.stringify(`./${name}`)};`;
+  const fields = names.map((exported) =>
+    changing.has(exported) ? `get ${exported}() { return ${local(exported)}; }` : `${exported}: ${local(exported)}`,
+  );
+  return { imports, entry: `${JSON.stringify(name)}: { __proto__: null, ${fields.join(", ")} }` };
+}
+
+const modules = await Promise.all([...shared].sort().map(exportsOf));
 const main = await build({
   ...options,
   stdin: {
     contents: [
-      ...modules.map((name, i) => `import * as m${i} from ${JSON.stringify(`./${name}`)};`),
+      ...modules.map(({ imports }) => imports),
       `import { setCore } from "./internal/parts.ts";`,
       `import "./main.ts";`,
-      `setCore({ __proto__: null, ${modules.map((name, i) => `${JSON.stringify(name)}: m${i}`).join(", ")} });`,
+      `setCore({ __proto__: null, ${modules.map(({ entry }) => entry).join(", ")} });`,
     ].join("\n"),
     resolveDir: source,
     sourcefile: "core.ts",
