@@ -35,7 +35,8 @@ import { structuredClone } from "./structured-clone.ts";
 import { builtin } from "./worker/builtins.ts";
 import { aborted, dispatchFetch, dispatchScheduled, invoke } from "./worker/dispatch.ts";
 import { ExecutionContext, ScheduledController } from "./worker/context.ts";
-import { init, startEnvironment } from "./worker/init.ts";
+import { classic, init, startEnvironment } from "./worker/init.ts";
+import { installScope } from "./worker/scope.ts";
 import { socketClosed, socketMessage, socketWritable } from "./worker/sockets.ts";
 import { rejectionHandled, unhandledRejection } from "./worker/rejections.ts";
 import { warmUp } from "./worker/warm-up.ts";
@@ -108,6 +109,7 @@ export function installGlobals(): void {
     structuredClone,
   };
   for (const name in functions) exposeFunction(name, functions[name]!);
+  installScope();
   installGlobalEvents();
   installScheduler();
   installClock();
@@ -119,6 +121,9 @@ export function installGlobals(): void {
   exposeLazy("CacheStorage", "cache");
   exposeLazy("caches", "cache");
   exposeLazy("EventSource", "eventsource");
+  exposeLazy("ExtendableEvent", "service-worker");
+  exposeLazy("FetchEvent", "service-worker");
+  exposeLazy("ScheduledEvent", "service-worker");
   exposeLazy("WebSocket", "websocket");
   exposeLazy("WebSocketPair", "websocket");
   exposeLazy("CompressionStream", "compression");
@@ -141,6 +146,7 @@ export function deliverEntry(): void {
       installNode(switches ?? 0, env ?? "[]");
     },
     init,
+    classic,
     builtin,
     fetch: dispatchFetch,
     invoke,

@@ -431,9 +431,11 @@ export interface Entry {
    * Takes over the user's main module. `env` is a JSON array of `{name, type, text}` with `type` one of
    * "plain_text", "secret_text" and "json", or "compatibility", whose text is the date and the flags with a blank before
    * each. Returns the names of the handlers, comma-joined. Throws an `Error`
-   * whose message begins with "no_default_export:" or "no_handler:".
+   * whose message begins with "no_default_export:" or "no_handler:". Without a namespace the main module is a script.
    */
-  init(namespace: object, env: string, workerName: string): string;
+  init(namespace: object | undefined, env: string, workerName: string): string;
+  /** The main module, which is to run now, is a script or exports nothing: it has the old syntax, with bindings as globals. */
+  classic(): void;
   /**
    * The exports of a module that is not among the deployed ones, such as `cloudflare:workers`; undefined when there
    * is none of this name. May throw an `Error` whose message begins with "unknown_import:".

@@ -28,6 +28,8 @@ const ROUTES_MAX: usize = 256;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Metadata {
+    /// `body_part` where it is a script in the syntax of service workers.
+    #[serde(alias = "body_part")]
     pub(crate) main_module: String,
     #[serde(default)]
     bindings: Vec<BindingSpec>,

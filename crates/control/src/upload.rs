@@ -87,13 +87,25 @@ async fn read(multipart: &mut Multipart, limits_max: &Limits) -> Result<(Metadat
         }
         let kind = kind(&name, field.content_type())?;
         let content = bytes(field, &name, MODULE_BYTES_MAX).await?;
-        let textual = matches!(kind, ModuleKind::Esm | ModuleKind::Text | ModuleKind::Json);
+        let textual =
+            matches!(kind, ModuleKind::Esm | ModuleKind::Script | ModuleKind::Text | ModuleKind::Json);
         if textual && std::str::from_utf8(&content).is_err() {
             return Err(ApiError::bad("invalid_upload", format!("module {name:?} is not UTF-8")));
         }
         modules.push(Module { name, kind, content });
     }
     let metadata = metadata.ok_or_else(|| ApiError::bad("invalid_upload", "part metadata is missing"))?;
+    let stray = modules
+        .iter()
+        .find(|module| module.kind == ModuleKind::Script && module.name != metadata.main_module);
+    if let Some(Module { name, .. }) = stray {
+        return Err(ApiError::bad(
+            "invalid_upload",
+            format!(
+                "{name:?} is a script, which cannot be imported: upload it as application/javascript+module"
+            ),
+        ));
+    }
     let artifact = Artifact::new(metadata.main_module.as_str(), modules)?;
     Ok((metadata, artifact))
 }
@@ -115,6 +127,7 @@ fn kind(name: &str, content_type: Option<&str>) -> Result<ModuleKind, ApiError> 
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     Ok(match essence.to_ascii_lowercase().as_str() {
         "application/javascript+module" => ModuleKind::Esm,
+        "application/javascript" => ModuleKind::Script,
         "text/plain" => ModuleKind::Text,
         "application/octet-stream" => ModuleKind::Data,
         "application/json" => ModuleKind::Json,

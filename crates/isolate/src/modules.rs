@@ -27,7 +27,8 @@ impl Modules {
         self.evaluation = None;
         if let Some(artifact) = &self.artifact
             && artifact.modules.iter().all(|module| {
-                self.compiled.contains_key(&module.name) || module.kind == ModuleKind::SourceMap
+                self.compiled.contains_key(&module.name)
+                    || matches!(module.kind, ModuleKind::SourceMap | ModuleKind::Script)
             })
         {
             self.artifact = None;
@@ -139,9 +140,27 @@ pub fn start(
         modules.cache = decode_cache(cache);
     }
     v8::tc_scope!(let scope, scope);
+    if let Some(source) = script_source(state) {
+        let Some(script) = compile_classic(scope, &main, &source) else {
+            return Err(caught!(scope, "syntax_error"));
+        };
+        become_classic(scope, state);
+        if script.run(scope).is_none() {
+            return Err(caught!(scope, "top_level_exception"));
+        }
+        let Some(evaluation) = evaluated_at_once(scope) else {
+            return Err(caught!(scope, "top_level_exception"));
+        };
+        let promise = v8::Local::<v8::Promise>::try_from(evaluation).expect("it was made as one");
+        state.modules.borrow_mut().evaluation = Some(v8::Global::new(scope, promise));
+        return Ok(());
+    }
     let Some(module) = compile(scope, state, &main) else { return Err(caught!(scope, "syntax_error")) };
     if module.instantiate_module(scope, resolve) != Some(true) {
         return Err(caught!(scope, "syntax_error"));
+    }
+    if exports_nothing(scope, module) {
+        become_classic(scope, state);
     }
     let Some(value) = module.evaluate(scope) else { return Err(caught!(scope, "top_level_exception")) };
     let promise = v8::Local::<v8::Promise>::try_from(value).expect("a module evaluates to a promise");
@@ -160,7 +179,10 @@ pub fn evaluated<'s>(
     match promise.state() {
         v8::PromiseState::Pending => Ok(None),
         v8::PromiseState::Fulfilled => {
-            Ok(main_module(scope, state).map(|module| module.get_module_namespace()))
+            let module = main_module(scope, state);
+            Ok(Some(
+                module.map_or_else(|| v8::undefined(scope).into(), |module| module.get_module_namespace()),
+            ))
         }
         v8::PromiseState::Rejected => {
             promise.mark_as_handled();
@@ -287,6 +309,48 @@ fn compile_script<'s>(
     compile_module2(scope, &mut source, options, NoCacheReason::NoReason)
 }
 
+/// The main module where it is a script.
+fn script_source(state: &State) -> Option<Vec<u8>> {
+    let modules = state.modules.borrow();
+    let artifact = modules.artifact.as_ref()?;
+    let main = artifact.module(&artifact.main)?;
+    (main.kind == ModuleKind::Script).then(|| main.content.clone())
+}
+
+fn compile_classic<'s>(
+    scope: &mut v8::PinScope<'s, '_>,
+    name: &str,
+    content: &[u8],
+) -> Option<v8::Local<'s, v8::Script>> {
+    let text = v8::String::new_from_utf8(scope, content, v8::NewStringType::Normal)?;
+    let resource = v8::String::new(scope, name)?.into();
+    let origin = v8::ScriptOrigin::new(scope, resource, 0, 0, false, -1, None, false, false, false, None);
+    v8::Script::compile(scope, text, Some(&origin))
+}
+
+/// Whether a linked module exports nothing at all, so that it can only be in the old syntax.
+fn exports_nothing(scope: &mut v8::PinScope<'_, '_>, module: v8::Local<'_, v8::Module>) -> bool {
+    // Exports that are not initialised yet can be named, but not looked at.
+    let names = v8::GetPropertyNamesArgs {
+        property_filter: v8::PropertyFilter::SKIP_SYMBOLS,
+        ..v8::GetPropertyNamesArgs::default()
+    };
+    let namespace = module.get_module_namespace().to_object(scope);
+    let names = namespace.and_then(|namespace| namespace.get_own_property_names(scope, names));
+    names.is_some_and(|names| names.length() == 0)
+}
+
+/// Makes globals of the bindings.
+fn become_classic(scope: &mut v8::PinScope<'_, '_>, state: &State) {
+    let callbacks = state.callbacks.borrow();
+    let function = callbacks.as_ref().map(|callbacks| v8::Local::new(scope, &callbacks.classic));
+    drop(callbacks);
+    if let Some(function) = function {
+        let undefined = v8::undefined(scope).into();
+        function.call(scope, undefined, &[]);
+    }
+}
+
 fn data_value<'s>(
     scope: &mut v8::PinScope<'s, '_>,
     kind: ModuleKind,
@@ -404,7 +468,7 @@ fn find<'s>(
                     .artifact
                     .as_ref()
                     .and_then(|a| a.module(name))
-                    .is_some_and(|m| m.kind != ModuleKind::SourceMap)
+                    .is_some_and(|m| !matches!(m.kind, ModuleKind::SourceMap | ModuleKind::Script))
         };
         [name.as_str(), specifier].into_iter().find(|name| known(name)).map(str::to_owned)
     };

@@ -122,6 +122,7 @@ impl Entry {
             unhandled: take("unhandledRejection"),
             handled: take("rejectionHandled"),
             builtin: take("builtin"),
+            classic: take("classic"),
         };
         let entry = Self {
             start: take("start"),

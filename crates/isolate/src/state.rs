@@ -73,6 +73,7 @@ pub struct Callbacks {
     pub unhandled: v8::Global<v8::Function>,
     pub handled: v8::Global<v8::Function>,
     pub builtin: v8::Global<v8::Function>,
+    pub classic: v8::Global<v8::Function>,
 }
 
 /// A timer that JavaScript started.

@@ -29,6 +29,8 @@ pub enum ModuleKind {
     Wasm = 5,
     /// Source map (JSON) of the module whose name it carries plus `.map`; never importable.
     SourceMap = 6,
+    /// A classic script, in the syntax of service workers; only the entry point can be one.
+    Script = 7,
 }
 
 impl ModuleKind {
@@ -40,6 +42,7 @@ impl ModuleKind {
             4 => Self::Json,
             5 => Self::Wasm,
             6 => Self::SourceMap,
+            7 => Self::Script,
             _ => return None,
         })
     }
@@ -116,7 +119,7 @@ impl Artifact {
         if let Some(pair) = modules.windows(2).find(|pair| pair[0].name == pair[1].name) {
             return Err(ArtifactError::Duplicate(pair[0].name.clone()));
         }
-        if !modules.iter().any(|m| m.name == main && m.kind == ModuleKind::Esm) {
+        if !modules.iter().any(|m| m.name == main && matches!(m.kind, ModuleKind::Esm | ModuleKind::Script)) {
             return Err(ArtifactError::NoMain(main));
         }
         Ok(Self { main, modules })

@@ -32,6 +32,8 @@ let endDispatch: (event: Event) => void;
 let isDispatched: (event: Event) => boolean;
 let isStopped: (event: Event, atOnce: boolean) => boolean;
 let setPassive: (event: Event, passive: boolean) => void;
+/** No listener hears of the event any more. */
+let stopAtOnce: (event: Event) => void;
 
 export class Event {
   #type: string;
@@ -79,6 +81,10 @@ export class Event {
     };
     isDispatched = (event) => event.#dispatched;
     isStopped = (event, atOnce) => (atOnce ? event.#stoppedImmediately : event.#stopped);
+    stopAtOnce = (event) => {
+      event.#stopped = true;
+      event.#stoppedImmediately = true;
+    };
     setPassive = (event, passive) => {
       event.#passive = passive;
     };
@@ -439,10 +445,10 @@ function listenerOptions(options: unknown) {
 }
 
 /**
- * Calls the target's listeners for the event; what they throw is reported and stops nobody else. False when one of
- * them cancelled the event.
+ * Calls the target's listeners for the event; what they throw is reported, or given to `threw`, and stops nobody else. False
+ * when one of them cancelled the event.
  */
-export function dispatch(target: EventTarget, event: Event): boolean {
+export function dispatch(target: EventTarget, event: Event, threw: (error: unknown) => void = reportException): boolean {
   const all = listenersOf(target);
   beginDispatch(event, target);
   if (all !== undefined && all.length > 0 && !isStopped(event, false)) {
@@ -458,7 +464,7 @@ export function dispatch(target: EventTarget, event: Event): boolean {
         if (typeof callback === "function") ReflectApply(callback, target, [event]);
         else callback.handleEvent(event);
       } catch (error) {
-        reportException(error);
+        threw(error);
       }
       if (isStopped(event, true)) break;
     }
@@ -523,3 +529,5 @@ function callHandler(handler: unknown, target: EventTarget, event: Event): void 
 export function listen(target: EventTarget, type: string, callback: (event: Event) => unknown): void {
   ReflectApply(addListener, target, [type, callback]);
 }
+
+export { stopAtOnce };

@@ -44,6 +44,7 @@ export const {
   construct: ReflectConstruct,
   ownKeys: ReflectOwnKeys,
   get: ReflectGet,
+  setPrototypeOf: ReflectSetPrototypeOf,
 } = Reflect;
 
 export const { isArray: ArrayIsArray } = Array;

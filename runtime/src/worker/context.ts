@@ -4,6 +4,7 @@ import {
   ObjectSetPrototypeOf,
   PromisePrototypeThen,
   PromiseResolve,
+  uncurryThis,
 } from "../internal/primordials.ts";
 import { finishInterface, illegalConstructor, requireArguments } from "../internal/webidl.ts";
 import { describe } from "../internal/report.ts";
@@ -144,6 +145,8 @@ export class ExecutionContext {
     return loopback();
   }
 }
+/** As users call it, whatever they make of the class. */
+export const waitUntil = uncurryThis(ExecutionContext.prototype.waitUntil);
 finishInterface(ExecutionContext, "ExecutionContext");
 
 /** The request or schedule with this key, if it is not over. */
@@ -151,6 +154,8 @@ export function activeContext(key: Key): ExecutionContext | undefined {
   const context = active[key & INDEX_MASK];
   return context !== undefined && keyOf(context) === key ? context : undefined;
 }
+
+let scheduleOf: (controller: ScheduledController) => [cron: string, time: number];
 
 export class ScheduledController {
   #cron: string;
@@ -160,6 +165,9 @@ export class ScheduledController {
     illegalConstructor(token);
     this.#cron = cron;
     this.#time = time;
+  }
+  static {
+    scheduleOf = (controller) => [controller.#cron, controller.#time];
   }
   get cron(): string {
     return this.#cron;
@@ -176,4 +184,4 @@ export class ScheduledController {
 }
 finishInterface(ScheduledController, "ScheduledController");
 
-export { abortContext, failRequest, finishResponse, hold, isOver, keyOf, letGoOf, respondWhole };
+export { abortContext, failRequest, finishResponse, hold, isOver, keyOf, letGoOf, respondWhole, scheduleOf };

@@ -9,6 +9,7 @@ import {
   ReflectConstruct,
 } from "../internal/primordials.ts";
 import { entrypointPrototype } from "./entrypoint.ts";
+import { beginClassic, classicHandler } from "./classic.ts";
 import { makeService } from "./service.ts";
 
 import { setCompatibility } from "./compatibility.ts";
@@ -33,6 +34,8 @@ export const handlers: { fetch: Handler | undefined; scheduled: Handler | undefi
 /** What handlers get as `env`. */
 export let environment: Record<string, unknown> = {};
 let isRead = false;
+/** Its main module is a script, or exports nothing. */
+let isClassic = false;
 /** What the main module exports. */
 let main: Record<string, unknown> = {};
 
@@ -82,8 +85,13 @@ function isEntrypointClass(value: unknown): value is Class {
 }
 
 /** See `Entry.init`. */
-export function init(namespace: object, env: string, _workerName: string): string {
-  main = namespace as Record<string, unknown>;
+export function init(namespace: object | undefined, env: string, _workerName: string): string {
+  main = (namespace ?? {}) as Record<string, unknown>;
+  if (isClassic) {
+    if (!isRead) environment = readEnvironment(env);
+    const found = adopt(classicHandler);
+    if (found !== "") return found;
+  }
   const exported = main.default;
   const isClass = isEntrypointClass(exported);
   if (!isClass && (typeof exported !== "object" || exported === null)) {
@@ -92,22 +100,36 @@ export function init(namespace: object, env: string, _workerName: string): strin
     );
   }
   if (!isRead) environment = readEnvironment(env);
-  let found = "";
-  for (let i = 0; i < NAMES.length; i++) {
-    const name = NAMES[i]!;
+  const found = adopt((name) => {
     const handler = ((isClass ? exported.prototype : exported) as Record<string, unknown>)[name];
-    if (handler === undefined || handler === null) continue;
+    if (handler === undefined || handler === null) return undefined;
     if (typeof handler !== "function") throw new Error(`no_handler: The export "${name}" is no function.`);
-    handlers[name] = isClass
+    return isClass
       ? (event, env, context) => callMethod(ReflectConstruct(exported, [context, env]), name, event)
       : (FunctionPrototypeBind(handler, exported) as Handler);
-    found += found === "" ? name : `,${name}`;
-  }
+  });
   // A class may have nothing but methods for other workers, an object is no use without a handler.
   if (found === "" && !isClass) {
     throw new Error("no_handler: The default export has none of the handlers fetch and scheduled.");
   }
   return found;
+}
+
+/** Takes the handlers; their names. */
+function adopt(find: (name: (typeof NAMES)[number]) => Handler | undefined): string {
+  let found = "";
+  for (let i = 0; i < NAMES.length; i++) {
+    const name = NAMES[i]!;
+    handlers[name] = find(name);
+    if (handlers[name] !== undefined) found += found === "" ? name : `,${name}`;
+  }
+  return found;
+}
+
+/** See `Entry.classic`. */
+export function classic(): void {
+  isClassic = true;
+  beginClassic(environment);
 }
 
 /** Undoes `init`. */
@@ -140,6 +162,7 @@ export function makeEntrypoint(name: string, context: object): object {
 
 /** Calls the `fetch` of an entry point. */
 export function fetchEntrypoint(name: string, request: unknown, context: object): unknown {
+  if (isClassic && name === "" && handlers.fetch !== undefined) return handlers.fetch(request, environment, context);
   const value = exportOf(name);
   if (isEntrypointClass(value)) return callMethod(ReflectConstruct(value, [context, environment]), "fetch", request);
   const { fetch } = value as Record<string, unknown>;

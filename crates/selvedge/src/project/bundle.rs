@@ -51,6 +51,8 @@ impl Bundle {
     }
 }
 
+/// What `addEventListener("fetch", …)` is uploaded as.
+const SCRIPT: &str = "application/javascript";
 pub(super) const SOURCE_MAP: &str = "application/source-map";
 
 /// What stands in the place of a worker where there are only static files; it is never asked.
@@ -103,6 +105,10 @@ pub(crate) fn bundle(project: &Project, libexec: &Path) -> Outcome<Bundle> {
     if bits & compatibility::NODE_BIT != 0 && requires_of_node(&meta) {
         give_require(&mut modules)?;
     }
+    if beside.is_none() && is_script(&meta) {
+        let main = modules.iter_mut().filter(|module| module.name == MAIN_MODULE);
+        main.for_each(|module| module.content_type = SCRIPT);
+    }
     let sources = sources(&meta, &project.root);
     let mut bundle = Bundle { main: MAIN_MODULE.into(), modules, sources, warnings: report.warnings };
     if let Some((found, base)) = beside {
@@ -110,6 +116,14 @@ pub(crate) fn bundle(project: &Project, libexec: &Path) -> Outcome<Bundle> {
         additional::add(&mut bundle, found, project)?;
     }
     Ok(bundle)
+}
+
+/// Whether the bundle is in the old syntax: it exports nothing and imports nothing, which a module has no use for.
+fn is_script(meta: &Value) -> bool {
+    let empty = |list: &Value| list.as_array().is_none_or(Vec::is_empty);
+    let outputs = meta["outputs"].as_object();
+    let entry = outputs.and_then(|outputs| outputs.values().find(|output| output["entryPoint"].is_string()));
+    entry.is_some_and(|entry| empty(&entry["exports"]) && empty(&entry["imports"]))
 }
 
 /// Whether CommonJS in the bundle requires modules of Node.

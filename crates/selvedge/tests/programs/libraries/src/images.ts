@@ -4,16 +4,6 @@ import { Resvg, initWasm } from "@resvg/resvg-wasm";
 import resvg from "@resvg/resvg-wasm/index_bg.wasm";
 import { Hono } from "hono";
 
-/** What the codec makes of pixels. It brings a stand-in only where there is `ServiceWorkerGlobalScope`. */
-class Pixels {
-  constructor(
-    readonly data: Uint8ClampedArray,
-    readonly width: number,
-    readonly height: number,
-  ) {}
-}
-Object.assign(globalThis, { ImageData: Pixels });
-
 let ready: Promise<unknown> | undefined;
 
 const images = new Hono();
