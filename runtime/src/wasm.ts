@@ -27,7 +27,7 @@ function Memory(this: unknown, descriptor: unknown): unknown {
     let value = given[MEMBERS[i]!];
     if (value === undefined) continue;
     // An object becomes a number before the next member is read; sizes of 64 bits are V8's matter.
-    if (i > 0 && typeof value === "object" && taken.address !== "i64") value = +(value as number);
+    if (i > 0 && typeof value === "object" && taken.address !== "i64") value = +(value as unknown as number);
     taken[MEMBERS[i]!] = value;
   }
   if (given.shared) throw new TypeError(SHARED);
