@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use selvedge_model::{AccountId, ScriptDeployment, ScriptName, Snapshot, Worker};
+use axum::http::StatusCode;
+use selvedge_model::{AccountId, ScriptDeployment, ScriptName, Snapshot, VersionId, Worker};
 use selvedge_store::{Artifacts, Store, StoreError};
 use selvedge_telemetry::LogHub;
 use tokio::sync::{OwnedMutexGuard, Semaphore, watch};
@@ -161,6 +162,32 @@ impl Control {
     /// What of a script answers now.
     pub(crate) fn deployed(&self, account: &AccountId, script: &ScriptName) -> Option<Arc<ScriptDeployment>> {
         self.0.snapshot.borrow().scripts.get(&(account.clone(), script.clone())).cloned()
+    }
+
+    /// The version that is asked for, or else the one that answers most requests.
+    pub(crate) async fn deployed_worker(
+        &self,
+        account: &AccountId,
+        script: &ScriptName,
+        version: Option<&VersionId>,
+    ) -> Result<Arc<Worker>, ApiError> {
+        let deployment = self.deployed(account, script);
+        let mut shares = deployment.iter().flat_map(|deployment| &deployment.shares);
+        let share = match version {
+            Some(version) => shares.find(|share| share.worker.version == *version),
+            None => shares.max_by(|a, b| a.percentage.total_cmp(&b.percentage)),
+        };
+        if let Some(share) = share {
+            return Ok(share.worker.clone());
+        }
+        let (known, named) = (account.clone(), script.clone());
+        self.read(move |records| records.store.script(&known, &named)).await?;
+        let what = match version {
+            Some(version) => format!("version {version} of {script}"),
+            None => script.to_string(),
+        };
+        let message = format!("{what} is not deployed; deploy it first");
+        Err(ApiError::new(StatusCode::CONFLICT, "not_deployed", message))
     }
 
     pub(crate) fn maps(&self) -> &MapCache {

@@ -13,6 +13,7 @@ mod profile;
 mod router;
 mod routes;
 pub mod sandbox;
+mod scheduled;
 mod scripts;
 mod secrets;
 pub mod settings;

@@ -23,6 +23,8 @@ const MESSAGE_BYTES_MAX: usize = 1024;
 const FLAGS_MAX: usize = 64;
 /// Routes of one script.
 const ROUTES_MAX: usize = 256;
+/// Cron expressions of one script.
+const CRONS_MAX: usize = 250;
 
 /// The `metadata` part of an upload, checked by [`Metadata::parse`].
 #[derive(Debug, Deserialize)]
@@ -49,6 +51,8 @@ pub(crate) struct Metadata {
     pub(crate) routes: Option<Vec<RoutePattern>>,
     #[serde(default)]
     pub(crate) assets: Option<Assets>,
+    #[serde(default)]
+    pub(crate) crons: Vec<String>,
     #[serde(default)]
     pub(crate) message: String,
 }
@@ -182,6 +186,7 @@ impl Metadata {
         check_compatibility(&metadata.compatibility_date, &metadata.compatibility_flags)?;
         check_limits(&metadata.limits, limits_max)?;
         check_egress(&metadata.egress)?;
+        check_crons(&metadata.crons)?;
         check_message(&metadata.message)?;
         check_routes(metadata.routes.as_deref().unwrap_or_default())?;
         Ok(metadata)
@@ -278,6 +283,14 @@ fn check_compatibility(date: &str, flags: &[String]) -> Result<(), ApiError> {
         )));
     }
     Ok(())
+}
+
+fn check_crons(crons: &[String]) -> Result<(), ApiError> {
+    if crons.len() > CRONS_MAX {
+        return Err(invalid(format!("crons: at most {CRONS_MAX}")));
+    }
+    let read = |cron: &String| selvedge_engine::schedule::parse(cron).map(drop);
+    crons.iter().try_for_each(read).map_err(|error| invalid(format!("crons: {error}")))
 }
 
 fn check_egress(egress: &Egress) -> Result<(), ApiError> {

@@ -1,13 +1,12 @@
 //! CPU profiles of live workers, in terms of their original sources.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use selvedge_engine::InspectError;
-use selvedge_model::{AccountId, ScriptName, VersionId, Worker};
+use selvedge_model::{AccountId, ScriptName, VersionId};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -41,7 +40,7 @@ pub(crate) async fn create(
         let message = format!("seconds must be between 1 and {SECONDS_MAX}");
         return Err(ApiError::bad("invalid_request", message));
     }
-    let worker = deployed(&control, account, script, version).await?;
+    let worker = control.deployed_worker(&account, &script, version.as_ref()).await?;
     let _place = control.profiles().clone().try_acquire_owned().map_err(|_| {
         let message = format!("{PROFILES_MAX} profiles are being taken; wait for one to end");
         ApiError::new(StatusCode::TOO_MANY_REQUESTS, "too_many_profiles", message)
@@ -63,33 +62,6 @@ pub(crate) async fn create(
         Ok(profile)
     });
     Ok(Json(json!({ "version": worker.version, "profile": profile.await? })))
-}
-
-/// The version that is asked for, or else the one that answers most requests.
-async fn deployed(
-    control: &Control,
-    account: AccountId,
-    script: ScriptName,
-    version: Option<VersionId>,
-) -> Result<Arc<Worker>, ApiError> {
-    let deployment = control.deployed(&account, &script);
-    let shares = deployment.iter().flat_map(|deployment| &deployment.shares);
-    let worker = match &version {
-        Some(version) => shares.clone().find(|share| share.worker.version == *version),
-        None => shares.max_by(|a, b| a.percentage.total_cmp(&b.percentage)),
-    };
-    if let Some(share) = worker {
-        return Ok(share.worker.clone());
-    }
-    let (known, named) = (account.clone(), script.clone());
-    control.read(move |records| records.store.script(&known, &named)).await?;
-    let message = match version {
-        Some(version) => {
-            format!("version {version} of {script} is not deployed; only what answers can be profiled")
-        }
-        None => format!("{script} is not deployed; only what answers can be profiled"),
-    };
-    Err(ApiError::new(StatusCode::CONFLICT, "not_deployed", message))
 }
 
 /// Puts original places into the nodes of a profile. Which lines inside of a function were hit is left out there: the

@@ -10,7 +10,9 @@ use selvedge_model::assets::ASSET_BYTES_MAX;
 
 use crate::control::Control;
 use crate::error::ApiError;
-use crate::{assets, auth, deployments, logs, profile, routes, scripts, secrets, status, upload, versions};
+use crate::{
+    assets, auth, deployments, logs, profile, routes, scheduled, scripts, secrets, status, upload, versions,
+};
 
 /// Largest JSON body, bytes.
 const JSON_BYTES_MAX: usize = 1 << 20;
@@ -43,6 +45,7 @@ fn table() -> Vec<Call> {
         ("GET", "A/scripts/{script}/logs", get(logs::recent)),
         ("GET", "A/scripts/{script}/tail", get(logs::tail)),
         ("POST", "A/scripts/{script}/profile", post(profile::create)),
+        ("POST", "A/scripts/{script}/scheduled", post(scheduled::trigger)),
     ]
 }
 

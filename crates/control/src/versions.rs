@@ -83,6 +83,7 @@ pub(crate) async fn add(
         limits: metadata.limits,
         isolation: metadata.isolation,
         egress: metadata.egress,
+        crons: metadata.crons,
         compatibility_date: metadata.compatibility_date,
         compatibility_flags: metadata.compatibility_flags,
         assets,
@@ -99,6 +100,12 @@ pub(crate) async fn add(
             ));
         }
     };
+    if !worker.crons.is_empty() && !validated.handlers.iter().any(|handler| handler == "scheduled") {
+        return Err(ApiError::bad(
+            "no_scheduled_handler",
+            "the worker has cron triggers, and no `scheduled` handler that they could call; export one",
+        ));
+    }
     let new = NewVersion {
         worker: worker.clone(),
         handlers: validated.handlers,

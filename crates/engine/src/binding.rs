@@ -117,7 +117,7 @@ pub fn begin(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use selvedge_model::{AccountId, Binding, Isolation, Limits};
+    use selvedge_model::Binding;
     use selvedge_wire::message::Subrequest;
 
     fn worker(script: &str) -> Arc<Worker> {
@@ -126,23 +126,12 @@ mod tests {
             entrypoint: Some("Admin".into()),
             props: Some("{}".into()),
         };
-        Arc::new(Worker {
-            account: AccountId::default_account(),
-            script: script.parse().unwrap(),
-            version: "00000000-0000-0000-0000-000000000001".parse().unwrap(),
-            digest: "0".repeat(64).parse().unwrap(),
-            bindings: vec![
-                Binding { name: "OTHER".into(), value: service("other") },
-                Binding { name: "LOST".into(), value: service("lost") },
-                Binding { name: "TEXT".into(), value: BindingValue::PlainText { text: "x".into() } },
-            ],
-            limits: Limits::default(),
-            isolation: Isolation::Account,
-            compatibility_date: String::new(),
-            compatibility_flags: vec![],
-            egress: Default::default(),
-            assets: Default::default(),
-        })
+        let bindings = vec![
+            Binding { name: "OTHER".into(), value: service("other") },
+            Binding { name: "LOST".into(), value: service("lost") },
+            Binding { name: "TEXT".into(), value: BindingValue::PlainText { text: "x".into() } },
+        ];
+        Arc::new(Worker { bindings, ..crate::testing::worker(script) })
     }
 
     #[test]

@@ -85,22 +85,11 @@ impl Chain {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use selvedge_model::{AccountId, Isolation, Limits};
+    use selvedge_model::Limits;
 
     fn worker(subrequests: u32) -> Arc<Worker> {
-        Arc::new(Worker {
-            account: AccountId::default_account(),
-            script: "w".parse().unwrap(),
-            version: "00000000-0000-0000-0000-000000000001".parse().unwrap(),
-            digest: "0".repeat(64).parse().unwrap(),
-            bindings: vec![],
-            limits: Limits { subrequests, ..Limits::default() },
-            isolation: Isolation::Account,
-            compatibility_date: String::new(),
-            compatibility_flags: vec![],
-            egress: Default::default(),
-            assets: Default::default(),
-        })
+        let limits = Limits { subrequests, ..Limits::default() };
+        Arc::new(Worker { limits, ..crate::testing::worker("w") })
     }
 
     #[test]

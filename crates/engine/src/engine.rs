@@ -16,7 +16,7 @@ use crate::pool::Pool;
 use crate::shared::{Counters, Order, Shared};
 use crate::status::HostStatus;
 use crate::supervisor::Supervisor;
-use crate::{EngineConfig, EngineStatus, LocalEngine, metrics};
+use crate::{EngineConfig, EngineError, EngineStatus, LocalEngine, metrics};
 
 /// Files that the host consists of.
 const HOST_FILES: [&str; 3] = ["carrier", "libisolate.so", "runtime.snapshot"];
@@ -219,6 +219,22 @@ impl EngineHandle {
         let stopped = || ValidateError::Unavailable("the engine is stopping".into());
         let (sender, answer) = oneshot::channel();
         self.shared.orders.send(Order::Validate(worker, artifact, sender)).map_err(|_| stopped())?;
+        answer.await.map_err(|_| stopped())?
+    }
+
+    /// Calls the worker's `scheduled` handler as the cron trigger `cron` would at this time, Unix milliseconds.
+    ///
+    /// # Errors
+    /// Those of a request; `NoResponse` and `Exception` are the handler's own.
+    pub async fn scheduled(
+        &self,
+        worker: Arc<Worker>,
+        cron: String,
+        time_ms: u64,
+    ) -> Result<(), EngineError> {
+        let stopped = || EngineError::Unavailable("the engine is stopping".into());
+        let (sender, answer) = oneshot::channel();
+        self.shared.orders.send(Order::Scheduled(worker, cron, time_ms, sender)).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
     }
 

@@ -21,11 +21,14 @@ pub mod local;
 mod metrics;
 mod pool;
 mod pulse;
+pub mod schedule;
 mod service;
 mod shared;
 pub mod status;
 mod stream;
 mod supervisor;
+#[cfg(test)]
+mod testing;
 pub mod websocket;
 
 pub use config::EngineConfig;

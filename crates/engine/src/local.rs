@@ -177,20 +177,34 @@ impl LocalEngine {
 
     /// Runs the worker's `scheduled` handler.
     pub async fn scheduled(&self, worker: &Arc<Worker>, cron: &str, time_ms: u64) -> Result<(), EngineError> {
-        let (route, claim) = self.route(worker).await?;
-        let instance = route.instance.id;
         let wall_ms = worker.limits.wall_ms;
-        let chain = Some(Chain::new(worker));
-        let stream = route.connection.call(instance, "", chain, true, |out, id| {
-            Call::Scheduled(Scheduled { instance, wall_ms, time_ms, cron }).put(out, FIN, id);
-        });
-        let call =
-            Exchange { stream, claim: Some(claim), shared: self.0.shared.clone(), worker: worker.clone() };
         let patience = Duration::from_millis(u64::from(wall_ms)) + GRACE;
-        match deadline(patience, poll_fn(|cx| call.stream.poll_head(cx))).await {
-            Some(Ok(_)) => Ok(()),
-            Some(Err(broken)) => Err(call.conclude(&broken)),
-            None => Err(call.conclude(&Broken::Reset(ResetCode::Timeout, String::new()))),
+        let mut attempt = 1;
+        loop {
+            let (route, claim) = self.route(worker).await?;
+            let instance = route.instance.id;
+            let chain = Some(Chain::new(worker));
+            let stream = route.connection.call(instance, "", chain, true, |out, id| {
+                Call::Scheduled(Scheduled { instance, wall_ms, time_ms, cron }).put(out, FIN, id);
+            });
+            let call = Exchange {
+                stream,
+                claim: Some(claim),
+                shared: self.0.shared.clone(),
+                worker: worker.clone(),
+            };
+            let broken = match deadline(patience, poll_fn(|cx| call.stream.poll_head(cx))).await {
+                Some(Ok(_)) => return Ok(()),
+                Some(Err(broken)) => broken,
+                None => Broken::Reset(ResetCode::Timeout, String::new()),
+            };
+            self.broke(&route, &broken);
+            // It was unloaded meanwhile, and so has not begun.
+            if matches!(broken, Broken::Reset(ResetCode::UnknownInstance, _)) && attempt < ATTEMPTS {
+                attempt += 1;
+                continue;
+            }
+            return Err(call.conclude(&broken));
         }
     }
 

@@ -436,22 +436,9 @@ impl Pool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use selvedge_model::Limits;
 
     fn worker(isolation: Isolation) -> Worker {
-        Worker {
-            account: AccountId::default_account(),
-            script: "s".parse().unwrap(),
-            version: "00000000-0000-0000-0000-000000000001".parse().unwrap(),
-            digest: "0".repeat(64).parse().unwrap(),
-            bindings: vec![],
-            limits: Limits::default(),
-            isolation,
-            egress: Default::default(),
-            compatibility_date: String::new(),
-            compatibility_flags: vec![],
-            assets: None,
-        }
+        Worker { isolation, ..crate::testing::worker("s") }
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub enum Order {
         bool,
         oneshot::Sender<Result<crate::inspect::InspectorSession, crate::InspectError>>,
     ),
+    /// Call a worker's `scheduled` handler: the expression, and Unix milliseconds.
+    Scheduled(Arc<Worker>, String, u64, oneshot::Sender<Result<(), EngineError>>),
     /// Look for versions that are no longer deployed.
     Deployed(Arc<selvedge_model::Snapshot>),
     /// End all hosts after at most this long.
@@ -91,8 +93,12 @@ pub struct Shared {
 impl Shared {
     /// What of a script answers now.
     pub fn deployment(&self, account: &AccountId, script: &ScriptName) -> Option<Arc<ScriptDeployment>> {
-        let deployed = self.deployed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        deployed.scripts.get(&(account.clone(), script.clone())).cloned()
+        self.deployed_now().scripts.get(&(account.clone(), script.clone())).cloned()
+    }
+
+    /// Everything that is deployed now.
+    pub fn deployed_now(&self) -> Arc<Snapshot> {
+        self.deployed.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The worker that an instance of this host runs. A host is not believed about others' instances.

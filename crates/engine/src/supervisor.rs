@@ -14,7 +14,7 @@ use crate::host::{Group, Host, Offence, Verdict};
 use crate::pool::{Found, Instance};
 use crate::pulse::Beat;
 use crate::shared::{Order, Shared};
-use crate::{EngineError, LocalEngine, inspect, load};
+use crate::{EngineError, LocalEngine, inspect, load, schedule};
 
 /// How often hosts are looked at.
 const TICK: Duration = Duration::from_millis(50);
@@ -75,6 +75,7 @@ impl Supervisor {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut swept = Instant::now();
+        tokio::task::spawn_local(schedule::run(self.engine.clone()));
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
@@ -121,6 +122,12 @@ impl Supervisor {
                 let this = self.clone();
                 tokio::task::spawn_local(async move {
                     let _ = answer.send(inspect::begin(&this.engine, &worker, pauses).await);
+                });
+            }
+            Order::Scheduled(worker, cron, time_ms, answer) => {
+                let this = self.clone();
+                tokio::task::spawn_local(async move {
+                    let _ = answer.send(this.engine.scheduled(&worker, &cron, time_ms).await);
                 });
             }
             Order::Deployed(snapshot) => self.deployed(&snapshot),

@@ -93,6 +93,8 @@ pub struct Worker {
     pub compatibility_flags: Vec<String>,
     /// Static files.
     pub assets: Option<Arc<Assets>>,
+    /// When its `scheduled` handler is called: cron expressions of five fields, UTC.
+    pub crons: Vec<String>,
 }
 
 /// One version's share of a script's traffic.
@@ -156,6 +158,7 @@ mod tests {
             egress: Egress::default(),
             compatibility_date: String::new(),
             compatibility_flags: vec![],
+            crons: vec![],
             assets: None,
         })
     }

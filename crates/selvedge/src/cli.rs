@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::client::Client;
 use crate::commands::{
     check, delete, deploy, dev, doctor, init, list, logs, profile, rollback, routes, secret, status, tail,
-    up, versions,
+    trigger, up, versions,
 };
 use crate::failure::Outcome;
 use crate::places;
@@ -104,6 +104,8 @@ pub(crate) enum Command {
     Delete(delete::DeleteArgs),
     /// Set, list and remove a worker's secrets
     Secret(secret::SecretArgs),
+    /// Call a worker's `scheduled` handler now
+    Trigger(trigger::TriggerArgs),
     /// Show or replace the routes that lead to workers
     Routes(routes::RoutesArgs),
     /// Show sandbox hosts, isolates and memory

@@ -9,6 +9,7 @@ pub(crate) const MIGRATIONS: &[&str] = &[
     include_str!("../migrations/0001_records.sql"),
     include_str!("../migrations/0002_egress.sql"),
     include_str!("../migrations/0003_assets.sql"),
+    include_str!("../migrations/0004_crons.sql"),
 ];
 
 /// Applies what is missing, each migration in a transaction of its own together with its record in

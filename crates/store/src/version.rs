@@ -62,6 +62,8 @@ pub struct VersionRecord {
     pub handlers: Vec<String>,
     /// Number of static files.
     pub assets: usize,
+    /// When its `scheduled` handler is called.
+    pub crons: Vec<String>,
 }
 
 /// A new id: a UUID of version 7, which sorts by time.
@@ -73,7 +75,7 @@ const SELECT: &str = "SELECT id, digest, created_at, message, bindings, limits, 
         compatibility_date, compatibility_flags, handlers,
         coalesce((SELECT percentage FROM deployment_share WHERE version = version.id AND deployment =
             (SELECT max(seq) FROM deployment WHERE deployment.script = version.script)), 0.0),
-        egress, assets
+        egress, assets, crons
      FROM version";
 
 impl Store {
@@ -221,6 +223,7 @@ impl Store {
             compatibility_date: record.compatibility_date,
             compatibility_flags: record.compatibility_flags,
             assets,
+            crons: record.crons,
         })
     }
 }
@@ -248,8 +251,8 @@ fn insert(db: &Connection, script: i64, new: &NewVersion) -> Result<(), StoreErr
     let bindings: Vec<&Binding> = worker.bindings.iter().filter(public).collect();
     db.prepare_cached(
         "INSERT INTO version (id, script, digest, bindings, limits, isolation, compatibility_date,
-            compatibility_flags, handlers, message, created_at, egress, assets)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            compatibility_flags, handlers, message, created_at, egress, assets, crons)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
     )?
     .execute((
         worker.version.as_str(),
@@ -265,6 +268,7 @@ fn insert(db: &Connection, script: i64, new: &NewVersion) -> Result<(), StoreErr
         now_ms(),
         json(&worker.egress)?,
         worker.assets.as_deref().map_or(Ok(String::new()), json)?,
+        json(&worker.crons)?,
     ))?;
     Ok(())
 }
@@ -284,9 +288,9 @@ pub(crate) fn copy(
     let id = new_version_id();
     db.execute(
         "INSERT INTO version (id, script, digest, bindings, limits, isolation, compatibility_date,
-            compatibility_flags, handlers, message, created_at, egress, assets)
+            compatibility_flags, handlers, message, created_at, egress, assets, crons)
          SELECT ?1, script, digest, ?2, limits, isolation, compatibility_date, compatibility_flags,
-            handlers, ?3, ?4, egress, assets FROM version WHERE id = ?5",
+            handlers, ?3, ?4, egress, assets, crons FROM version WHERE id = ?5",
         (id.as_str(), json(&bindings)?, message, now_ms(), from.as_str()),
     )?;
     Ok(id)
@@ -321,6 +325,7 @@ fn record(db: &Connection, row: &Row<'_>) -> Result<VersionRecord, StoreError> {
         compatibility_flags: parse("compatibility flags", &text(8)?, |t| serde_json::from_str(t))?,
         handlers: parse("handlers", &text(9)?, |t| serde_json::from_str(t))?,
         assets: assets(row)?.map_or(0, |assets| assets.files.len()),
+        crons: parse("crons", &text(13)?, |t| serde_json::from_str(t))?,
     })
 }
 

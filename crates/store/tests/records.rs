@@ -71,6 +71,7 @@ impl Data {
             egress: selvedge_model::Egress { allow: vec!["*.example.com".parse().unwrap()], deny: vec![] },
             compatibility_date: "2026-01-01".into(),
             compatibility_flags: vec!["nodejs_compat".into()],
+            crons: vec![],
             assets: None,
         };
         NewVersion {

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use selvedge_control::sandbox::{Profiling, Validation};
+use selvedge_control::sandbox::{Profiling, Scheduling, Validation};
 use selvedge_control::{Control, Sandbox, Settings, router};
-use selvedge_engine::{EngineStatus, InspectError, ValidateError, Validated};
+use selvedge_engine::{EngineError, EngineStatus, InspectError, ValidateError, Validated};
 use selvedge_model::{AccountId, Artifact, Diagnostic, ScriptName, Snapshot, Worker};
 use selvedge_store::{Artifacts, Store};
 use selvedge_telemetry::LogHub;
@@ -84,6 +84,11 @@ impl Sandbox for Handle {
                 json!({ "functionName": "f", "url": "file:///main.js", "lineNumber": 1, "columnNumber": 0 });
             Ok(json!({ "nodes": [{ "id": 1, "callFrame": frame }], "seconds": duration.as_secs() }))
         })
+    }
+
+    fn scheduled(&self, _worker: Arc<Worker>, cron: String, _time_ms: u64) -> Scheduling<'_> {
+        let failed = EngineError::Exception("Error: late".into());
+        Box::pin(async move { if cron == "0 0 1 1 *" { Err(failed) } else { Ok(()) } })
     }
 
     fn status(&self) -> EngineStatus {

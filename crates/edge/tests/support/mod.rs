@@ -91,6 +91,7 @@ pub fn snapshot(scripts: &[&str]) -> Snapshot {
             egress: Default::default(),
             compatibility_date: String::new(),
             compatibility_flags: vec![],
+            crons: vec![],
             assets: None,
         };
         let shares = vec![Share { worker: Arc::new(worker), percentage: 100.0 }];

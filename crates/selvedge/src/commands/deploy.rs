@@ -196,6 +196,9 @@ fn metadata(project: &Project, main: &str, message: &str) -> Value {
     if let Some(egress) = &project.egress {
         metadata.insert("egress".into(), json!(egress));
     }
+    if !project.crons.is_empty() {
+        metadata.insert("crons".into(), json!(project.crons));
+    }
     if let Some(routes) = &project.routes {
         metadata.insert("routes".into(), routes.clone().into());
     }

@@ -14,6 +14,7 @@ pub(crate) mod routes;
 pub(crate) mod secret;
 pub(crate) mod status;
 pub(crate) mod tail;
+pub(crate) mod trigger;
 pub(crate) mod up;
 pub(crate) mod versions;
 
@@ -42,6 +43,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
         Command::Logs(args) => logs::run(&args, shared, terminal),
         Command::Profile(args) => profile::run(&args, shared, terminal),
         Command::Delete(args) => delete::run(&args, shared, terminal),
+        Command::Trigger(args) => trigger::run(&args, shared, terminal),
         Command::Secret(args) => secret::run(&args, shared, terminal),
         Command::Routes(args) => routes::run(&args, shared, terminal),
         Command::Status(args) => status::run(&args, shared, terminal),

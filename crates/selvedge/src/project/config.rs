@@ -172,6 +172,7 @@ fn project(place: &str, merged: Section, mut warnings: Vec<String>) -> Outcome<P
         limits,
         isolation: own.isolation,
         egress: own.egress,
+        crons: merged.triggers.and_then(|triggers| triggers.crons).unwrap_or_default(),
         assets,
         build,
         warnings,

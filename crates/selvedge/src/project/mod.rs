@@ -50,6 +50,8 @@ pub(crate) struct Project {
     pub(crate) isolation: Option<String>,
     /// What the worker may reach.
     pub(crate) egress: Option<selvedge_model::Egress>,
+    /// Cron triggers.
+    pub(crate) crons: Vec<String>,
     /// Static files.
     pub(crate) assets: Option<AssetsConfig>,
     /// How to bundle.

@@ -35,6 +35,7 @@ pub(super) struct Section {
     pub(super) jsx_factory: Option<String>,
     pub(super) jsx_fragment: Option<String>,
     pub(super) assets: Option<AssetsConfig>,
+    pub(super) triggers: Option<Triggers>,
     pub(super) selvedge: Option<Own>,
     /// Everything else, looked at for warnings only.
     #[serde(flatten)]
@@ -48,6 +49,13 @@ pub(super) struct Own {
     pub(super) limits: Map<String, Value>,
     pub(super) isolation: Option<String>,
     pub(super) egress: Option<selvedge_model::Egress>,
+}
+
+/// What calls a worker besides requests.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Triggers {
+    pub(super) crons: Option<Vec<String>>,
 }
 
 /// A route as a string or as an object.
@@ -156,7 +164,6 @@ const INSTEAD: &[(&str, &str)] = &[
     ("streaming_tail_consumers", "has no effect; see `selvedge tail` and `selvedge logs`"),
     ("tail_consumers", "has no effect; see `selvedge tail` and `selvedge logs`"),
     ("text_blobs", "has no effect; import the files in your code"),
-    ("triggers", "has no effect; nothing calls `scheduled` yet"),
     ("wasm_modules", "has no effect; import the files in your code"),
 ];
 
@@ -184,6 +191,7 @@ const KNOWN: &[&str] = &[
     "rules",
     "selvedge",
     "services",
+    "triggers",
     "tsconfig",
     "upload_source_maps",
     "vars",
@@ -229,6 +237,7 @@ impl Section {
             main: over.main.or(self.main),
             vars: over.vars,
             services: over.services,
+            triggers: over.triggers.or(self.triggers),
             keep_vars: self.keep_vars,
             // One of the two spellings replaces both.
             route: over.route.or(if over.routes.is_some() { None } else { self.route }),
