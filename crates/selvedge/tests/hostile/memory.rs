@@ -203,3 +203,27 @@ fn text_that_is_large() {
     Scene::new(attack, limits)
         .answers("The worker has no memory left to decode so much at once; decode it as a stream.");
 }
+
+/// What is on its way into the cache lies in the engine's memory, as long as its worker likes.
+#[test]
+fn cached_answers_that_never_end() {
+    let attack = "\
+        const chunk = new Uint8Array(1 << 20);\n\
+        const body = () => { let count = 0; return new ReadableStream({ pull: (c) => count++ < 8 ? c.enqueue(chunk) : new Promise(() => {}) }); };\n\
+        const put = (url, body) => caches.default.put(url, new Response(body, { headers: { 'cache-control': 'max-age=60' } }));\n\
+        if (request.url.endsWith('/put')) {\n\
+          await put('http://x/small', 'stored');\n\
+          return caches.default.match('http://x/small');\n\
+        }\n\
+        const puts = Array.from({ length: 40 }, (_, i) => put(`http://x/${i}`, body()));\n\
+        try { return new Response(`stored ${await Promise.race(puts)}`); } catch (error) { return new Response(error.message); }";
+    let limits = json!({ "memory_mb": 64, "cpu_ms": 5_000, "cpu_burst_ms": 5_000, "wall_ms": 10_000 });
+    let scene = Scene::new(attack, limits);
+    let answer = scene.attack();
+    assert!(answer.body.contains("Too much of this account is being stored"), "{answer:?}");
+    // With the request all of it goes.
+    eventually("there is room again", || {
+        (scene.selvedge.get(OFFENDER, "/put").body == "stored").then_some(())
+    });
+    scene.recovered();
+}
