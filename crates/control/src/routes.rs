@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::StatusCode;
 use selvedge_model::{AccountId, RoutePattern, ScriptName};
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,20 @@ pub(crate) struct NewRoutes {
     patterns: Vec<RoutePattern>,
 }
 
+/// Refuses hosts that go by the name of another account's workers; the edge would not heed such a route.
+pub(crate) fn check_hosts(
+    control: &Control,
+    account: &AccountId,
+    patterns: &[RoutePattern],
+) -> Result<(), ApiError> {
+    let domain = &control.settings().public_url.domain;
+    let foreign = patterns.iter().find(|pattern| !pattern.may_name(account, domain));
+    foreign.map_or(Ok(()), |pattern| {
+        let text = format!("route {pattern} takes hosts under {domain} that are another account's; yours are *.{account}.{domain}");
+        Err(ApiError::new(StatusCode::CONFLICT, "route_taken", text))
+    })
+}
+
 pub(crate) async fn list(
     State(control): State<Control>,
     Params(account): Params<AccountId>,
@@ -37,6 +52,7 @@ pub(crate) async fn replace(
     JsonBody(NewRoutes { patterns }): JsonBody<NewRoutes>,
 ) -> Result<Json<Vec<RouteItem>>, ApiError> {
     check_routes(&patterns)?;
+    check_hosts(&control, &account, &patterns)?;
     let turn = control.turn(&account, &script).await;
     let name = script.clone();
     let set = move |records: &crate::control::Records| {

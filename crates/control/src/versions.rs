@@ -15,6 +15,7 @@ use crate::assets;
 use crate::control::Control;
 use crate::error::ApiError;
 use crate::extract::Params;
+use crate::routes::check_hosts;
 use crate::stack::ArtifactMaps;
 use crate::upload::Upload;
 
@@ -60,6 +61,7 @@ pub(crate) async fn add(
 ) -> Result<Uploaded, ApiError> {
     let turn = control.turn(&account, &script).await;
     let Upload { mut metadata, artifact, room } = upload;
+    check_hosts(control, &account, metadata.routes.as_deref().unwrap_or_default())?;
     let artifact = Arc::new(artifact);
     let base = {
         let (account, script, artifact) = (account.clone(), script.clone(), artifact.clone());

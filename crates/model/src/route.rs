@@ -150,7 +150,7 @@ impl RoutePattern {
     }
 
     /// Whether the hosts under `domain` that it matches are the account's own: see [`RouteTable::new`].
-    fn may_name(&self, account: &AccountId, domain: &str) -> bool {
+    pub fn may_name(&self, account: &AccountId, domain: &str) -> bool {
         let name = match &self.host {
             HostPattern::Exact(host) => host.as_str(),
             HostPattern::Suffix(suffix) if suffix.is_empty() => return true,

@@ -189,8 +189,12 @@ fn an_account_has_no_say_over_another() {
     assert_eq!(routes(&ours, "w", &["shop.example/*"]).status, 200);
     assert_eq!(routes(&theirs, "mine", &["shop.example/login*"]).code(), "route_taken");
     assert_eq!(routes(&theirs, "mine", &["*.example/login"]).code(), "route_taken");
-    let names = ["w.localhost/who", "*.localhost/who", "w.default.localhost/who"];
-    routes(&theirs, "mine", &names);
+    for name in ["w.localhost/who", "*.localhost/who", "w.default.localhost/who"] {
+        assert_eq!(routes(&theirs, "mine", &[name]).code(), "route_taken", "{name}");
+        let routes = json!({ "routes": [name] });
+        assert_eq!(theirs.upload("mine", routes).code(), "route_taken", "{name}");
+    }
+    assert_eq!(routes(&theirs, "mine", &["w.other.localhost/who"]).status, 200);
     assert_eq!(selvedge.get("w", "/who").body, "default");
     assert_eq!(selvedge.get("w.default", "/who").body, "default");
     assert_eq!(selvedge.get("nobody", "/who").code(), "no_such_worker");
