@@ -2,15 +2,19 @@
 
 mod common;
 
-use common::origin::{self, Origin, reply};
+use common::origin::{self, Authority, Origin, reply};
 use common::{Selvedge, repository};
 use serde_json::json;
 
 fn deployed(origins: &[&Origin]) -> Selvedge {
+    deployed_with(origins, "")
+}
+
+fn deployed_with(origins: &[&Origin], settings: &str) -> Selvedge {
     let dir = repository("crates/selvedge/tests/programs/npm");
     assert!(dir.join("node_modules").exists(), "run `npm ci` in {}", dir.display());
     let allowed: Vec<String> = origins.iter().map(|origin| format!("localhost:{}", origin.port)).collect();
-    let selvedge = Selvedge::configured(&format!("[engine]\negress_allow = {allowed:?}\n"));
+    let selvedge = Selvedge::configured(&format!("[engine]\negress_allow = {allowed:?}\n{settings}"));
     let answer = selvedge.json(&["deploy", dir.to_str().unwrap()]);
     assert_eq!(answer["warnings"], json!([]));
     selvedge
@@ -139,4 +143,28 @@ fn follow_redirects_and_axios_ask_an_origin() {
     assert_eq!(asked["posted"], json!([200, echoed]));
     assert_eq!(asked["missing"], json!([true, "ERR_BAD_REQUEST", 404, "nothing there"]));
     assert_eq!((&asked["refused"], &asked["bytes"]), (&json!("egress_refused"), &json!(true)));
+}
+
+#[test]
+fn web_push_encrypts_and_posts() {
+    let authority = Authority::new(&["localhost"]);
+    let dir = tempfile::tempdir().unwrap();
+    let settings = format!("egress_ca = {:?}\n", authority.write(dir.path()));
+    let origin = origin::serve(Some((&authority, &["http/1.1"])), |request, body| {
+        let field = |name: &str| request.headers()[name].to_str().unwrap().to_owned();
+        let vapid = field("authorization");
+        assert!(vapid.starts_with("vapid t=") && vapid.contains(", k="), "{vapid}");
+        let told = json!({"ttl": field("ttl"), "coding": field("content-encoding"), "type": field("content-type"), "length": body.len()});
+        let mut answer = reply(told.to_string());
+        let gone = request.uri().path() == "/gone";
+        *answer.status_mut() = hyper::StatusCode::from_u16(if gone { 410 } else { 201 }).unwrap();
+        answer
+    });
+    let selvedge = deployed_with(&[&origin], &settings);
+    let seen = selvedge.get("npm", &format!("/push?origin={}/", origin.url("https"))).json();
+    // RFC 8188: salt, record size, key length and key; the text, its delimiter and the tag.
+    let length = 16 + 4 + 1 + 65 + "a message".len() + 1 + 16;
+    let told =
+        json!({"ttl": "60", "coding": "aes128gcm", "type": "application/octet-stream", "length": length});
+    assert_eq!(seen, json!([201, told, "WebPushError", 410]));
 }

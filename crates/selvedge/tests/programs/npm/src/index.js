@@ -9,11 +9,12 @@ import jwt from "jsonwebtoken";
 import JSZip from "jszip";
 import _ from "lodash";
 import { customAlphabet, nanoid } from "nanoid";
-import { createHash, generateKeyPairSync } from "node:crypto";
+import { createECDH, createHash, generateKeyPairSync, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { Readable, Transform } from "node:stream";
 import { text } from "node:stream/consumers";
 import * as uuid from "uuid";
+import webpush from "web-push";
 
 function tokens(algorithm) {
   const rsa = () => generateKeyPairSync("rsa", { modulusLength: 2048 });
@@ -121,6 +122,17 @@ async function asks(url) {
   };
 }
 
+/** Encrypts a message for a browser (RFC 8291) and posts it. */
+async function push(endpoint) {
+  const { publicKey, privateKey } = webpush.generateVAPIDKeys();
+  const browser = createECDH("prime256v1");
+  const keys = { p256dh: browser.generateKeys("base64url"), auth: randomBytes(16).toString("base64url") };
+  const vapidDetails = { subject: "mailto:me@example.com", publicKey, privateKey };
+  const sent = await webpush.sendNotification({ endpoint, keys }, "a message", { vapidDetails, TTL: 60 });
+  const gone = await webpush.sendNotification({ endpoint: `${endpoint}gone`, keys }, "another", { vapidDetails }).catch((error) => error);
+  return [sent.statusCode, JSON.parse(sent.body), gone.name, gone.statusCode];
+}
+
 async function values() {
   const deep = _.merge({ a: { b: 1 } }, { a: { c: [1, 2] } });
   const calls = [];
@@ -155,6 +167,8 @@ export default {
         return Response.json(await follow(origin));
       case "axios":
         return Response.json(await asks(origin));
+      case "push":
+        return Response.json(await push(origin));
       default:
         return Response.json(await values());
     }
