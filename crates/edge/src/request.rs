@@ -143,7 +143,7 @@ async fn http2<B: AnswerBody>(
 ) {
     connection.is_http2();
     let service = service_fn(|request: Request<_>| {
-        let request = request.map(RequestBody::Http2);
+        let request = Box::new(request.map(RequestBody::Http2));
         let answer = serve(thread.clone(), handler.clone(), connection.clone(), request);
         async { Ok::<_, Infallible>(answer.await) }
     });
@@ -151,12 +151,12 @@ async fn http2<B: AnswerBody>(
     http2::drive(connection, http.as_mut(), Http2Connection::graceful_shutdown).await;
 }
 
-/// Steps 3 to 6, for one request.
+/// Steps 3 to 6, for one request, which is boxed since it moves from step to step.
 pub(crate) async fn serve<B: AnswerBody>(
     thread: Rc<Thread>,
     handler: Rc<impl Handler<B>>,
     connection: Rc<Connection>,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
 ) -> Response<EdgeBody<B>> {
     let websocket = websocket::handshake(&mut request);
     let scan = Scan::of(request.headers());
@@ -259,7 +259,7 @@ async fn handle<B: AnswerBody>(
     handler: &impl Handler<B>,
     exchange: &Exchange,
     worker: &Arc<Worker>,
-    mut request: Request<RequestBody>,
+    mut request: Box<Request<RequestBody>>,
     hop: bool,
     websocket: bool,
 ) -> Result<Response<B>, Refusal> {
@@ -272,7 +272,7 @@ async fn handle<B: AnswerBody>(
         request_id: exchange.request_id.to_str().unwrap_or_default().to_owned(),
         socket: websocket,
     };
-    let mut answer = pin!(handler(worker, request, context));
+    let mut answer = pin!(handler(worker, *request, context));
     let answer = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
         Ok(Poll::Ready(answer)) => Poll::Ready(answer.map_err(|error| Refusal::from(&error))),
         Ok(Poll::Pending) => Poll::Pending,

@@ -148,8 +148,10 @@ pub fn put_chunk_size(length: usize, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
+    type Decoded<'a> = Result<Option<(Vec<u8>, &'a [u8])>, Violation>;
+
     /// The body, and what was left of the input.
-    fn decode(input: &[u8]) -> Result<Option<(Vec<u8>, &[u8])>, Violation> {
+    fn decode(input: &[u8]) -> Decoded<'_> {
         let mut decoder = ChunkedDecoder::default();
         let (mut body, mut at) = (Vec::new(), 0);
         while at < input.len() && !decoder.is_over() {

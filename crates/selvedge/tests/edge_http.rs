@@ -243,3 +243,47 @@ fn workers_are_told_which_protocol_the_client_speaks() {
     let said = runtime.block_on(ask);
     assert!(said.starts_with("[\"HTTP/2\",\"HTTP/2\""), "{said}");
 }
+
+/// Connections on which nothing is said hold next to nothing: no buffers, no room for a request.
+#[test]
+fn idle_connections_take_little_memory() {
+    let selvedge = Selvedge::start();
+    let begin = |count: usize| -> Vec<TcpStream> {
+        (0..count)
+            .map(|_| {
+                let mut stream = connect(&selvedge);
+                stream.write_all(b"GET / HTTP/1.1\r\nhost: nobody.localhost\r\n\r\n").unwrap();
+                assert_ne!(stream.read(&mut [0; 4096]).unwrap(), 0);
+                stream
+            })
+            .collect()
+    };
+    let memory = || -> usize {
+        let maps = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", selvedge.pid())).unwrap();
+        let line = maps.lines().find_map(|line| line.strip_prefix("Pss_Anon:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+    };
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let files = files.split_whitespace().nth(3).unwrap().parse().unwrap_or(20_000);
+    let count = 10_000.min((files * 3usize / 4).saturating_sub(500));
+    assert!(count >= 100, "too few open files are allowed");
+    let first = begin(100);
+    let before = memory();
+    let idle = begin(count);
+    let each = memory().saturating_sub(before) / count;
+    assert!(each < 4096, "{each} bytes for each of {count} connections");
+    drop((first, idle));
+}
+
+/// The worker declines the upgrade, and the client wants the connection closed: what follows is nobody's.
+#[test]
+fn a_request_behind_an_upgrade_is_not_served() {
+    let selvedge = Selvedge::start();
+    selvedge.deploy("w", ECHO);
+    let request = "GET / HTTP/1.1\r\nhost: w.localhost\r\nconnection: upgrade, close\r\nupgrade: websocket\r\n\
+                   sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n\
+                   GET /smuggled HTTP/1.1\r\nhost: w.localhost\r\n\r\n";
+    let answer = exchange(&selvedge, request.as_bytes());
+    assert_eq!(answer.matches("HTTP/1.1 ").count(), 1, "{answer}");
+}

@@ -45,7 +45,7 @@ fn request(bytes: &[u8], limits: &Limits, socket: &Rc<Socket>) -> Result<Next, V
             .map_err(|_| Violation::FieldValue)?;
         headers.try_append(name, value).map_err(|_| Violation::TooManyFields)?;
     }
-    let mut request = Request::new(RequestBody::None);
+    let mut request = Box::new(Request::new(RequestBody::None));
     *request.method_mut() = Method::from_bytes(head.method.of(bytes)).map_err(|_| Violation::RequestLine)?;
     *request.uri_mut() =
         Uri::from_maybe_shared(shared.slice(head.target.range())).map_err(|_| Violation::Target)?;

@@ -32,7 +32,7 @@ use crate::thread::Thread;
 /// What comes next on a connection.
 enum Next {
     Request {
-        request: Request<RequestBody>,
+        request: Box<Request<RequestBody>>,
         keep_alive: bool,
     },
     /// What arrived is no request.
@@ -110,7 +110,7 @@ async fn exchange<B: AnswerBody>(
     socket: &Rc<Socket>,
     thread: &Rc<Thread>,
     handler: &Rc<impl Handler<B>>,
-    request: Request<RequestBody>,
+    request: Box<Request<RequestBody>>,
     keep_alive: bool,
 ) -> After {
     let terms = response::Terms {
