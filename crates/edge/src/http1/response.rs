@@ -52,10 +52,9 @@ pub(super) async fn send<B: AnswerBody>(
     terms: Terms,
 ) -> After {
     let (head, body) = response.into_parts();
-    let mut body = pin!(body);
     let mut out = thread.scratch.buffer();
     let unasked = socket.end_interim(&mut out);
-    let delimiter = delimiter(&head, &*body, terms);
+    let delimiter = delimiter(&head, &body, terms);
     let keep = terms.keep_alive
         && !unasked
         && !socket.connection.is_draining()
@@ -65,6 +64,7 @@ pub(super) async fn send<B: AnswerBody>(
     let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
     put_head(&head, delimiter, keep || switches, terms, thread, &mut out);
     drop(head);
+    let mut body = pin!(Some(body));
     let mut sending = Sending {
         out,
         at: 0,
@@ -153,7 +153,7 @@ impl Sending {
         &mut self,
         cx: &mut Context<'_>,
         socket: &Socket,
-        mut body: Pin<&mut EdgeBody<B>>,
+        mut body: Pin<&mut Option<EdgeBody<B>>>,
     ) -> Poll<io::Result<()>> {
         socket.connection.remember(cx);
         if socket.connection.verdict().is_some() && socket.connection.is_blocked() {
@@ -165,6 +165,7 @@ impl Sending {
         loop {
             let mut waiting = false;
             while !self.over && self.part.is_empty() && self.out.len() - self.at < FULL {
+                let Some(mut body) = body.as_mut().as_pin_mut() else { break };
                 match body.as_mut().poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => {
                         let Ok(data) = frame.into_data() else { continue };
@@ -180,6 +181,10 @@ impl Sending {
                         break;
                     }
                 }
+            }
+            if self.over {
+                // The request is counted before its client can have read the whole response.
+                body.set(None);
             }
             ready!(self.poll_flush(cx, socket))?;
             if self.over {
