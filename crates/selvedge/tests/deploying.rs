@@ -144,7 +144,7 @@ fn text_data_and_wasm_modules_are_imported() {
     fs::write(dir.path().join("add.wasm"), wasm).unwrap();
     fs::write(
         dir.path().join("index.js"),
-        "import note from './note.txt'; import raw from './raw.bin'; import add from './add.wasm';\n\
+        "import note from './note.txt'; import raw from './raw.bin'; import add from './add.wasm?module';\n\
          export default { async fetch() {\n\
            const instance = await WebAssembly.instantiate(add);\n\
            return Response.json([note, [...new Uint8Array(raw)], instance.exports.add(2, 3)]);\n\

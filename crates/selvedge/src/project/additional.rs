@@ -176,7 +176,7 @@ fn outside(meta: &Value) -> impl Iterator<Item = &str> {
 
 /// `text` with another string in place of the string `from`, and spaces behind it so that all columns stay as the source
 /// map has them.
-fn redirected(mut text: String, from: &str, to: &str) -> String {
+pub(super) fn redirected(mut text: String, from: &str, to: &str) -> String {
     for quote in ['"', '\'', '`'] {
         let escaped = |path: &str| path.replace('\\', "\\\\").replace(quote, &format!("\\{quote}"));
         let (from, to) =

@@ -201,8 +201,29 @@ fn modules(out: &Path, project: &Project) -> Outcome<Vec<UploadModule>> {
         }
         modules.push(UploadModule { name, content_type, content });
     }
+    without_queries(&mut modules);
     modules.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(modules)
+}
+
+/// `./a.wasm?module`, as some platforms write it, means the file: esbuild copies that, and leaves the import as it is.
+fn without_queries(modules: &mut [UploadModule]) {
+    let wasm = ModuleRule::Wasm.content_type();
+    let copied: Vec<String> = modules
+        .iter()
+        .filter(|module| module.content_type == wasm)
+        .map(|module| module.name.clone())
+        .collect();
+    let Some(main) = modules.iter_mut().find(|module| module.name == MAIN_MODULE) else { return };
+    for name in copied {
+        let written = format!("./{name}?module");
+        if let Ok(text) = std::str::from_utf8(&main.content)
+            && text.contains(&written)
+        {
+            main.content =
+                additional::redirected(text.to_owned(), &written, &format!("./{name}")).into_bytes();
+        }
+    }
 }
 
 /// The map with its sources named relative to the project, as people know them, and not to esbuild's output.
