@@ -206,13 +206,20 @@ impl Session {
             ]
         }));
         let mut project = open_project(&self.path, self.env.as_deref())?;
-        sources.insert(project.root.join(&project.main));
+        // What a build makes changes with each build: its sources are watched instead.
+        let build = project.custom_build.as_ref();
+        match build {
+            None => drop(sources.insert(project.root.join(&project.main))),
+            Some(build) => sources.extend(build.sources(&project.root)),
+        }
         if let Some(assets) = &project.assets {
             let only = project.main.as_os_str().is_empty();
             sources.extend(collect_assets(&project.root, assets, only)?.content.into_values());
         }
         let bundle = bundle(&project, &places::libexec())?;
-        sources.extend(bundle.sources.iter().cloned());
+        if build.is_none() {
+            sources.extend(bundle.sources.iter().cloned());
+        }
         for warning in project.warnings.iter().cloned().chain(bundle.warnings.iter().map(ToString::to_string))
         {
             self.terminal.warning(&warning);

@@ -60,6 +60,9 @@ const NO_WORKER: &str = "export default { fetch: () => new Response(null, { stat
 
 /// Bundles the project with the esbuild in `libexec`.
 pub(crate) fn bundle(project: &Project, libexec: &Path) -> Outcome<Bundle> {
+    if let Some(build) = &project.custom_build {
+        build.run(&project.root)?;
+    }
     if project.main.as_os_str().is_empty() {
         let content_type = "application/javascript+module";
         let main = UploadModule { name: MAIN_MODULE.into(), content_type, content: NO_WORKER.into() };

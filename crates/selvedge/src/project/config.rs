@@ -7,10 +7,10 @@ use jsonc_parser::ParseOptions;
 use selvedge_model::{Binding, BindingValue, Diagnostic, compatibility};
 use serde_json::Value;
 
-use super::Project;
 use super::esbuild::BuildOptions;
 use super::rules::Rules;
-use super::wrangler::Section;
+use super::wrangler::{Paths, Section};
+use super::{CustomBuild, Project};
 use crate::failure::{Failure, Outcome};
 
 /// Largest configuration file read, bytes.
@@ -133,6 +133,17 @@ fn project(place: &str, merged: Section, mut warnings: Vec<String>) -> Outcome<P
     let own = merged.selvedge.unwrap_or_default();
     let mut limits = merged.limits.unwrap_or_default();
     limits.extend(own.limits);
+    let custom_build = merged.build.and_then(|build| {
+        Some(CustomBuild {
+            command: build.command.filter(|command| !command.trim().is_empty())?,
+            directory: build.cwd.unwrap_or_default().into(),
+            watched: match build.watch_dir {
+                None => vec!["src".into()],
+                Some(Paths::One(path)) => vec![path],
+                Some(Paths::Many(paths)) => paths,
+            },
+        })
+    });
     let build = BuildOptions {
         define: merged
             .define
@@ -174,6 +185,7 @@ fn project(place: &str, merged: Section, mut warnings: Vec<String>) -> Outcome<P
         egress: own.egress,
         crons: merged.triggers.and_then(|triggers| triggers.crons).unwrap_or_default(),
         assets,
+        custom_build,
         build,
         warnings,
         ..Project::default()

@@ -4,6 +4,7 @@ mod additional;
 mod assets;
 mod bundle;
 mod config;
+mod custom;
 mod dotenv;
 mod esbuild;
 mod rules;
@@ -18,6 +19,7 @@ pub(crate) use assets::{AssetFiles, AssetsConfig, collect as collect_assets};
 #[cfg(test)]
 pub(crate) use bundle::UploadModule;
 pub(crate) use bundle::{Bundle, bundle};
+pub(crate) use custom::CustomBuild;
 pub(crate) use dotenv::{dev_vars, dev_vars_file};
 
 use crate::failure::{Failure, Outcome};
@@ -54,6 +56,8 @@ pub(crate) struct Project {
     pub(crate) crons: Vec<String>,
     /// Static files.
     pub(crate) assets: Option<AssetsConfig>,
+    /// What runs before.
+    pub(crate) custom_build: Option<CustomBuild>,
     /// How to bundle.
     pub(crate) build: BuildOptions,
     /// What the user should know, such as settings that have no effect here.
@@ -114,7 +118,9 @@ impl Project {
         if project.name.is_none() && config.is_none() {
             project.name = root.file_name().and_then(|name| script_name(&name.to_string_lossy()));
         }
-        if !only_assets && !root.join(&project.main).is_file() {
+        // A build may be yet to make it.
+        let made = project.custom_build.is_some();
+        if !only_assets && !made && !root.join(&project.main).is_file() {
             let message = format!("the entry module {} does not exist", root.join(&project.main).display());
             return Err(Failure::new("no_entry", message).help("correct `main` in the configuration"));
         }

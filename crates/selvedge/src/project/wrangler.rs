@@ -1,6 +1,7 @@
 //! The keys of wrangler's configuration file: which count here, which are harmless, which are not supported.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use selvedge_model::ScriptName;
 use serde::Deserialize;
@@ -23,6 +24,7 @@ pub(super) struct Section {
     pub(super) compatibility_flags: Option<Vec<String>>,
     pub(super) limits: Option<Map<String, Value>>,
     pub(super) rules: Option<Vec<Rule>>,
+    pub(super) build: Option<Build>,
     pub(super) no_bundle: Option<bool>,
     pub(super) find_additional_modules: Option<bool>,
     pub(super) base_dir: Option<String>,
@@ -81,6 +83,23 @@ pub(super) struct Service {
     pub(super) service: ScriptName,
     pub(super) entrypoint: Option<String>,
     pub(super) props: Option<Map<String, Value>>,
+}
+
+/// A build step of the project's own.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Build {
+    pub(super) command: Option<String>,
+    pub(super) cwd: Option<String>,
+    pub(super) watch_dir: Option<Paths>,
+}
+
+/// One path or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Paths {
+    One(PathBuf),
+    Many(Vec<PathBuf>),
 }
 
 /// Which files are imported as what.
@@ -152,7 +171,6 @@ const NO_SUCH_BINDING: &[&str] = &[
 
 /// Other keys without a function here, and what to do instead.
 const INSTEAD: &[(&str, &str)] = &[
-    ("build", "has no effect; run the command yourself before `selvedge deploy`"),
     ("containers", "has no effect; Selvedge runs no containers"),
     ("data_blobs", "has no effect; import the files in your code"),
     ("migrations", "has no effect; there are no Durable Objects"),
@@ -172,6 +190,7 @@ const KNOWN: &[&str] = &[
     "alias",
     "assets",
     "base_dir",
+    "build",
     "compatibility_date",
     "compatibility_flags",
     "define",
@@ -246,6 +265,7 @@ impl Section {
             compatibility_flags: over.compatibility_flags.or(self.compatibility_flags),
             limits: over.limits.or(self.limits),
             rules: over.rules.or(self.rules),
+            build: over.build.or(self.build),
             no_bundle: over.no_bundle.or(self.no_bundle),
             find_additional_modules: over.find_additional_modules.or(self.find_additional_modules),
             base_dir: over.base_dir.or(self.base_dir),
