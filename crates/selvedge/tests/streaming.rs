@@ -352,3 +352,43 @@ fn texts_come_whole() {
     });
     assert_eq!(selvedge.post("reader", "/json", "{").body, "SyntaxError");
 }
+
+/// The length of a `FixedLengthStream` is told in both directions, whatever headers say.
+#[test]
+fn a_fixed_length_is_told() {
+    let selvedge = Selvedge::start();
+    let code = r#"
+        const fixed = (length, text) => {
+          const { readable, writable } = new FixedLengthStream(length);
+          const writer = writable.getWriter();
+          const all = Promise.all([writer.write(new TextEncoder().encode(text)), writer.close()]);
+          all.catch(() => {});
+          return readable;
+        };
+        export default {
+          async fetch(request, env, ctx) {
+            const { pathname } = new URL(request.url);
+            if (pathname === "/told") return new Response(request.headers.get("content-length") + (await request.text()));
+            if (pathname === "/asked") {
+              const body = fixed(5, "hello");
+              return ctx.exports.default.fetch("http://x/told", { method: "POST", body, headers: { "content-length": "7" } });
+            }
+            if (pathname === "/short") return new Response(fixed(9, "hello"));
+            return new Response(fixed(5, "hello"), { headers: { "content-length": "99", "x-a": "1" } });
+          },
+        };"#;
+    selvedge.deploy("w", code);
+    let answer = selvedge.get("w", "/");
+    assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
+    assert_eq!(answer.header("content-length"), Some("5"));
+    assert_eq!(answer.header("x-a"), Some("1"));
+    assert_eq!(answer.header("transfer-encoding"), None);
+    assert_eq!(selvedge.get("w", "/asked").body, "5hello");
+    // What comes to less than was told is cut off, so that nobody takes it for the whole.
+    let mut client = TcpStream::connect(selvedge.http).unwrap();
+    write!(client, "GET /short HTTP/1.1\r\nhost: w.localhost\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    let _ = client.read_to_string(&mut answer);
+    assert!(answer.to_lowercase().contains("content-length: 9"), "{answer}");
+    assert!(answer.ends_with("hello") || answer.ends_with("\r\n\r\n"), "{answer}");
+}

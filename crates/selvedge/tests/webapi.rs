@@ -56,6 +56,12 @@ fn keys_are_cloned() {
 }
 
 #[test]
+fn detached_bodies_and_ports_of_events() {
+    let refused = ["\"TypeError\""; 3].join(",");
+    gives(&worker(), "small", &format!("[\"1,2,3\",0,0,1,true,true,{refused},0]"));
+}
+
+#[test]
 fn webassembly_from_responses() {
     let refused = [["\"CompileError\""; 2].join(","), ["\"TypeError\""; 5].join(",")].join(",");
     gives(&worker(), "wasmStreaming", &format!("[{refused},\"RangeError\",true]"));

@@ -11,9 +11,10 @@ import {
   WeakMapPrototypeGet,
   WeakMapPrototypeSet,
 } from "../internal/primordials.ts";
-import { defineConstants, finishInterface, requireArguments, toDictionary, toUSVString } from "../internal/webidl.ts";
+import { defineConstants, finishInterface, INTERNAL, requireArguments, takeSequence, toDictionary, toUSVString } from "../internal/webidl.ts";
 import * as ops from "../host.ts";
 import { DOMException } from "./exception.ts";
+import { loadPart } from "../internal/parts.ts";
 import { reportException } from "../internal/report.ts";
 
 interface EventInit {
@@ -282,7 +283,17 @@ export class MessageEvent extends Event {
     this.#origin = origin === undefined ? "" : `${origin}`;
     this.#lastEventId = lastEventId === undefined ? "" : `${lastEventId}`;
     this.#source = source;
-    this.#ports = ObjectFreeze(ports === undefined ? [] : ArrayPrototypeSlice(ports)) as readonly object[];
+    // The runtime's own lists need no iterator, which the worker may have changed.
+    const list: object[] = arguments[2] === INTERNAL ? (ports as object[]) : [];
+    if (ports !== undefined && ports !== list) {
+      takeSequence(ports, "The ports of a MessageEvent", (port) => {
+        if (!loadPart<typeof import("../parts/messaging.ts")>("messaging").isMessagePort(port)) {
+          throw new TypeError("The ports of a MessageEvent must be MessagePorts.");
+        }
+        ArrayPrototypePush(list, port);
+      });
+    }
+    this.#ports = ObjectFreeze(list) as readonly object[];
   }
   get data() {
     return this.#data;

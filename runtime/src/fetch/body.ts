@@ -1,5 +1,6 @@
 /** What `Request` and `Response` share: their bodies. */
 import {
+  ArrayBufferPrototypeGetDetached,
   ArrayBufferPrototypeGetByteLength,
   bytesOf,
   JSONParse,
@@ -70,7 +71,7 @@ export function extractBody(value: unknown): RawBody {
   if (typeof value === "object") {
     const bytes = bytesOf(value);
     // A copy: the caller may go on writing to it.
-    if (bytes !== undefined) return TypedArrayPrototypeSlice(bytes);
+    if (bytes !== undefined) return isDetached(bytes) ? new NativeUint8Array(0) : TypedArrayPrototypeSlice(bytes);
     if (isReadableStream(value)) {
       if (isLocked(value) || isDisturbed(value)) throw new TypeError("The stream is locked or was read from already.");
       return value;
@@ -91,6 +92,11 @@ export function extractBody(value: unknown): RawBody {
   }
   extractedType = TEXT_TYPE;
   return toUSVString(value);
+}
+
+/** Of a view whose memory was given away nothing is left (Web IDL, "get a copy of the bytes"). */
+function isDetached(view: Uint8Array<ArrayBuffer>): boolean {
+  return ArrayBufferPrototypeGetDetached(TypedArrayPrototypeGetBuffer(view));
 }
 
 /** Whether somebody has read from it or is about to. */

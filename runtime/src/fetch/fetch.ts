@@ -11,12 +11,14 @@ import type { Head, Key } from "../ops.d.ts";
 import * as ops from "../host.ts";
 import { loadPart } from "../internal/parts.ts";
 import { IncomingBody } from "../streams/incoming.ts";
+import { knownLength } from "../streams/identity.ts";
 import { PumpStopped, pump, stopPump } from "../streams/pump.ts";
+import { readableOf } from "../streams/readable-stream.ts";
 import { cancelQuietly, isReadableStream, openReader, type ReadableStream } from "../streams/streams.ts";
 import { parseHref } from "../url/url.ts";
 import { type Encoding, encodingIn } from "./encoding.ts";
 import { alreadyUsed, isUnusable, type RawBody } from "./body.ts";
-import { copyHeaders, fromHead, type Headers, peek, removeAll, toHead } from "./headers.ts";
+import { copyHeaders, fromHead, type Headers, peek, removeAll, toHead, withLength } from "./headers.ts";
 import { markRequestUsed, partsOf, Request } from "./request.ts";
 import { fromFetch, isNullBodyStatus, type Response, setWebSocket } from "./response.ts";
 import { type Answer, leavePlace, Subrequest, takePlace } from "./subrequest.ts";
@@ -27,7 +29,6 @@ const REDIRECTS_MAX = 20;
 const BODY_HEADERS = ["content-type", "content-length", "content-encoding", "content-language", "content-location"];
 /** Left out when a redirection leads to another origin. */
 const SECRET_HEADERS = ["authorization", "cookie", "host", "proxy-authorization"];
-const LENGTH = ["content-length"];
 
 function isRedirect(status: number): boolean {
   return status === 301 || status === 302 || status === 303 || status === 307 || status === 308;
@@ -40,12 +41,17 @@ function outgoing(headers: Headers, body: RawBody): Head {
     // Parts of an encoded body cannot be decoded.
     more += peek(headers, "range") === null ? "accept-encoding\0gzip, br\0" : "accept-encoding\0identity\0";
   }
-  if (typeof body === "string" || body instanceof Uint8Array) {
-    if (peek(headers, "content-length") !== null) removeAll((headers = copyHeaders(headers)), LENGTH);
-    const length = typeof body === "string" ? ops.utf8Length(body) : body.length;
-    more += `content-length\0${length}\0`;
-  }
-  return toHead(headers) + more;
+  return lengthTold(toHead(headers) + more, headers, body);
+}
+
+/** The head with the body's length, where that is known. */
+function lengthTold(head: Head, headers: Headers, body: RawBody): Head {
+  let length: number | undefined;
+  if (typeof body === "string") length = ops.utf8Length(body);
+  else if (body instanceof Uint8Array) length = body.length;
+  else if (isReadableStream(body)) length = knownLength(readableOf(body));
+  if (length === undefined) return head;
+  return peek(headers, "content-length") === null ? `${head}content-length\0${length}\0` : withLength(head, length);
 }
 
 /** Begins a subrequest; `body` is not used. */
@@ -65,7 +71,7 @@ function begin(
     key =
       target === undefined
         ? ops.fetchStart(method, url, outgoing(headers, body), body !== null)
-        : ops.bindingCall(target.binding, target.props, method, url, toHead(headers), body !== null);
+        : ops.bindingCall(target.binding, target.props, method, url, lengthTold(toHead(headers), headers, body), body !== null);
   } catch (error) {
     leavePlace(owner);
     throw error;

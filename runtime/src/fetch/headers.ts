@@ -289,4 +289,13 @@ finishInterface(Headers, "Headers");
 /** As long as it was not replaced, the list can be copied without it. */
 const ITERATOR = Headers.prototype[Symbol.iterator as never] as unknown;
 
+const LENGTH = ["content-length"];
+
+/** A head that tells this length, whatever it told before. */
+export function withLength(head: Head, length: number): Head {
+  const headers = fromHead(head, false);
+  removeAll(headers, LENGTH);
+  return `${toHead(headers)}content-length\0${length}\0`;
+}
+
 export { addDefault, copyHeaders, fill, freeze, fromHead, isHeaders, peek, removeAll, toHead };

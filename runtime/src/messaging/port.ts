@@ -30,7 +30,8 @@ class End {
     if (port === undefined || !this.enabled || this.queue.length === 0) return;
     const message = (ArrayPrototypeSplice(this.queue, 0, 1) as Message[])[0]!;
     const { value, ports } = message;
-    dispatch(port, trusted(new MessageEvent("message", { data: value, ports })));
+    // @ts-expect-error An argument that user code cannot give.
+    dispatch(port, trusted(new MessageEvent("message", { data: value, ports }, INTERNAL)));
   }
 }
 
@@ -159,3 +160,7 @@ export class MessageChannel {
   }
 }
 finishInterface(MessageChannel, "MessageChannel");
+
+export function isMessagePort(value: unknown): value is MessagePort {
+  return typeof value === "object" && value !== null && isPort(value);
+}

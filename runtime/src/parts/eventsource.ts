@@ -142,7 +142,7 @@ export class EventSource extends EventTarget {
   #deliver({ type, data, lastEventId }: ServerEvent): void {
     this.#lastEventId = lastEventId;
     const origin = this.#once ? "" : (URL.parse(this.#url)?.origin ?? "");
-    dispatch(this, trusted(new MessageEvent(type, { data, lastEventId, origin })));
+    dispatch(this, trusted(new MessageEvent(type, { __proto__: null, data, lastEventId, origin } as object)));
   }
 
   #reconnect(error: unknown): void {

@@ -1,2 +1,2 @@
 /** `MessageChannel` and `MessagePort`. */
-export { MessageChannel, MessagePort } from "../messaging/port.ts";
+export { isMessagePort, MessageChannel, MessagePort } from "../messaging/port.ts";

@@ -183,7 +183,7 @@ export class WebSocket extends EventTarget {
     if (typeof data !== "string") {
       value = this.#binaryType === "blob" ? newBlob(data, "") : TypedArrayPrototypeGetBuffer(data);
     }
-    dispatch(this, trusted(new MessageEvent("message", { data: value })));
+    dispatch(this, trusted(new MessageEvent("message", { __proto__: null, data: value } as object)));
   }
 
   #receiveClose(code: number, reason: string): void {

@@ -5,11 +5,13 @@ import { loadPart } from "../internal/parts.ts";
 import { describe } from "../internal/report.ts";
 import { alreadyUsed, CONSUMED, isUnusable } from "../fetch/body.ts";
 import { type Encoding, encodingIn } from "../fetch/encoding.ts";
+import { withLength } from "../fetch/headers.ts";
 import { newIncoming } from "../fetch/request.ts";
 import { headOf, isEncoded, isResponse, markUsed, rawBodyOf, type Response, statusOf, webSocketOf } from "../fetch/response.ts";
 import { IncomingBody } from "../streams/incoming.ts";
 import { findBody } from "../streams/native.ts";
 import { PumpStopped, pump } from "../streams/pump.ts";
+import { knownLength } from "../streams/identity.ts";
 import { readableOf } from "../streams/readable-stream.ts";
 import { type ReadableStream, streamOf } from "../streams/streams.ts";
 import type { Head, Key } from "../ops.d.ts";
@@ -132,8 +134,10 @@ async function stream(
   try {
     const head = headOf(response);
     const encoding = encodingIn(head);
-    ops.respondStream(key, statusOf(response), head);
-    const body = encoding === undefined || isEncoded(response) ? source : encoded(source, encoding);
+    const asItIs = encoding === undefined || isEncoded(response);
+    const length = asItIs && !(source instanceof IncomingBody) ? knownLength(readableOf(source)) : undefined;
+    ops.respondStream(key, statusOf(response), length === undefined ? head : withLength(head, length));
+    const body = asItIs ? source : encoded(source, encoding);
     const sent = pump(key, body, encoding);
     // A stream keeps its own account of being used.
     if (source instanceof IncomingBody) markUsed(response);

@@ -130,6 +130,25 @@ const cases = {
       await name(() => structuredClone({ __proto__: CryptoKey.prototype })),
     ];
   },
+  async small() {
+    const view = bytes(1, 2, 3);
+    const before = new Response(view);
+    structuredClone(view.buffer, { transfer: [view.buffer] });
+    const { port1 } = new MessageChannel();
+    const event = new MessageEvent("x", { ports: new Set([port1]) });
+    return [
+      (await before.bytes()).join(),
+      (await new Response(view).bytes()).length,
+      (await new Request("http://x/", { method: "POST", body: view.buffer }).bytes()).length,
+      event.ports.length,
+      event.ports[0] === port1,
+      Object.isFrozen(event.ports),
+      await name(() => new MessageEvent("x", { ports: [{}] })),
+      await name(() => new MessageEvent("x", { ports: 1 })),
+      await name(() => new MessageEvent("x", { ports: null })),
+      new MessageEvent("x").ports.length,
+    ];
+  },
   async wasmStreaming() {
     const type = { "content-type": "Application/WASM" };
     const make = (init) => new Response(bytes(0, 97, 115, 109, 1, 0, 0, 0), init);
