@@ -195,14 +195,15 @@ mod tests {
 
     #[test]
     fn imports_are_redirected_without_moving_what_follows() {
-        let text = r#"import a from"../../../home/p/src/a.js";import('../../../home/p/src/b.js');f("a.js")"#;
-        let text = redirected(text.into(), "../../../home/p/src/a.js", "./a.js");
-        let text = redirected(text, "../../../home/p/src/b.js", "./b.js");
+        let text =
+            r#"import a from"../../../there/p/src/a.js";import('../../../there/p/src/b.js');f("a.js")"#;
+        let text = redirected(text.into(), "../../../there/p/src/a.js", "./a.js");
+        let text = redirected(text, "../../../there/p/src/b.js", "./b.js");
         assert_eq!(
             text,
             format!(
                 r#"import a from"./a.js"{0};import('./b.js'{0});f("a.js")"#,
-                " ".repeat("../../../home/p/src/a.js".len() - "./a.js".len())
+                " ".repeat("../../../there/p/src/a.js".len() - "./a.js".len())
             )
         );
     }
