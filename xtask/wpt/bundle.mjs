@@ -130,7 +130,11 @@ export function bundle(suite, test, addresses, digits = []) {
     "export default { async fetch() {",
     `__adapt(${JSON.stringify(href)});`,
     title === undefined ? "" : `globalThis.META_TITLE = ${JSON.stringify(title)};`,
+    // Where it finds the scope of a worker, the harness would wait for its page or for an event `install`.
+    'const __scopes = ["WorkerGlobalScope", "ServiceWorkerGlobalScope"].map((name) => [name, Object.getOwnPropertyDescriptor(globalThis, name)]);',
+    "for (const [name] of __scopes) delete globalThis[name];",
     `(function () {${read("resources/testharness.js")}\n}).call(globalThis);`,
+    "for (const [name, scope] of __scopes) if (scope !== undefined) Object.defineProperty(globalThis, name, scope);",
     `for (const name of ${JSON.stringify(loose)}) if (!(name in globalThis)) globalThis[name] = undefined;`,
     idl ? "__pretendWorkerScope();" : "",
     /^wasm\//.test(test.file) ? `__uploadedModules({ ${digits.map((key, i) => `"${key}": __module${i}`).join(", ")} });` : "",
