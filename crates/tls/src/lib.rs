@@ -1,0 +1,1 @@
+//! TLS for listeners and upstreams: certificates by server name, their rotation, an own authority, client certificates.

@@ -1,0 +1,1 @@
+//! Rules that tell attacks from requests, with anomaly scores, in linear time.
