@@ -5,9 +5,9 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use pin_project_lite::pin_project;
-use selvedge_engine::EngineError;
+use selvedge_engine::{EngineError, WorkerBody, WorkerSocket};
 
 use crate::exchange::Exchange;
 use crate::http1::Http1Body;
@@ -59,74 +59,146 @@ impl Body for RequestBody {
     }
 }
 
-pin_project! {
-    /// A worker's body or one of the edge's own. It carries the request's [`Exchange`], which thereby ends
-    /// when the last byte was handed over or the client left.
-    pub(crate) struct EdgeBody<B> {
-        #[pin]
-        content: Content<B>,
-        exchange: Option<Box<Exchange>>,
+/// The body of a response.
+#[derive(Default)]
+pub enum Content {
+    /// There is none.
+    #[default]
+    Empty,
+    /// All of it.
+    Bytes(Bytes),
+    /// A worker's.
+    Worker(WorkerBody),
+    /// Anything else that streams.
+    Boxed(Pin<Box<dyn Body<Data = Bytes, Error = Fault>>>),
+}
+
+/// A response's body breaks off, for a reason with a stable code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the response broke off: {code}")]
+pub struct Fault {
+    /// Stable, for the log.
+    pub code: &'static str,
+}
+
+impl From<EngineError> for Fault {
+    fn from(error: EngineError) -> Self {
+        Self { code: error.code() }
     }
 }
 
-pin_project! {
-    #[project = ContentProjection]
-    enum Content<B> {
-        Worker { #[pin] body: B },
-        Text { text: Option<Bytes> },
+impl Content {
+    /// Any body whose errors have codes.
+    pub fn boxed<E: Into<Fault> + 'static>(body: impl Body<Data = Bytes, Error = E> + 'static) -> Self {
+        Self::Boxed(Box::pin(body.map_err(Into::into)))
+    }
+
+    /// The WebSocket that an answer with status 101 begins.
+    pub(crate) fn into_socket(self) -> Option<WorkerSocket> {
+        match self {
+            Self::Worker(body) => body.into_socket(),
+            _ => None,
+        }
     }
 }
 
-impl<B> EdgeBody<B> {
-    pub(crate) fn worker(body: B, exchange: Box<Exchange>) -> Self {
-        Self { content: Content::Worker { body }, exchange: Some(exchange) }
+impl From<Bytes> for Content {
+    fn from(bytes: Bytes) -> Self {
+        if bytes.is_empty() { Self::Empty } else { Self::Bytes(bytes) }
+    }
+}
+
+impl std::fmt::Debug for Content {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Empty => "Empty",
+            Self::Bytes(_) => "Bytes",
+            Self::Worker(_) => "Worker",
+            Self::Boxed(_) => "Boxed",
+        })
+    }
+}
+
+impl Body for Content {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Bytes(bytes) => {
+                let bytes = std::mem::take(bytes);
+                *self = Self::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Self::Worker(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Fault::from)))
+            }
+            Self::Boxed(body) => body.as_mut().poll_frame(cx),
+        }
     }
 
-    pub(crate) fn text(text: Bytes, exchange: Box<Exchange>) -> Self {
-        let text = (!text.is_empty()).then_some(text);
-        Self { content: Content::Text { text }, exchange: Some(exchange) }
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Bytes(bytes) => bytes.is_empty(),
+            Self::Worker(body) => body.is_end_stream(),
+            Self::Boxed(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Worker(body) => body.size_hint(),
+            Self::Boxed(body) => body.size_hint(),
+        }
+    }
+}
+
+/// The body of a response with its request's [`Exchange`], which thereby ends when the last byte was handed over or the
+/// client left.
+pub(crate) struct EdgeBody {
+    content: Content,
+    exchange: Option<Box<Exchange>>,
+}
+
+impl EdgeBody {
+    pub(crate) fn new(content: Content, exchange: Box<Exchange>) -> Self {
+        Self { content, exchange: Some(exchange) }
     }
 
     /// Of a response that has none and is not the end of its request.
     pub(crate) fn none() -> Self {
-        Self { content: Content::Text { text: None }, exchange: None }
+        Self { content: Content::Empty, exchange: None }
     }
 }
 
-impl<B: Body<Data = Bytes, Error = EngineError>> Body for EdgeBody<B> {
+impl Body for EdgeBody {
     type Data = Bytes;
-    type Error = EngineError;
+    type Error = Fault;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, EngineError>>> {
-        let this = self.project();
-        let (frame, last) = match this.content.project() {
-            ContentProjection::Text { text } => (text.take().map(|text| Ok(Frame::data(text))), true),
-            ContentProjection::Worker { mut body } => {
-                let frame = ready!(body.as_mut().poll_frame(cx));
-                let last = body.is_end_stream();
-                (frame, last)
-            }
-        };
-        if let Some(exchange) = this.exchange {
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let frame = ready!(Pin::new(&mut self.content).poll_frame(cx));
+        let last = self.content.is_end_stream();
+        if let Some(exchange) = &mut self.exchange {
             exchange.body_frame(frame.as_ref(), last);
         }
         Poll::Ready(frame)
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.content {
-            Content::Worker { body } => body.is_end_stream(),
-            Content::Text { text } => text.is_none(),
-        }
+        self.content.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.content {
-            Content::Worker { body } => body.size_hint(),
-            Content::Text { text } => SizeHint::with_exact(text.as_ref().map_or(0, |text| text.len() as u64)),
-        }
+        self.content.size_hint()
     }
 }

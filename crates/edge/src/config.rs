@@ -35,6 +35,9 @@ pub struct EdgeConfig {
     pub max_connections: usize,
     /// What HTTP/2 connections may do.
     pub http2: Http2Config,
+    /// Names of middleware that every request passes, in this order, before a site's own.
+    #[serde(rename = "use")]
+    pub uses: Vec<String>,
     /// Domains under which every script has a name: `<script>.<domain>`.
     pub base_domains: Vec<String>,
     /// Takes an `x-request-id` that the client sent. Only for use behind a proxy that sets it.
@@ -61,6 +64,7 @@ impl Default for EdgeConfig {
             max_uri_bytes: 8 * 1024,
             max_connections: 20_000,
             http2: Http2Config::default(),
+            uses: Vec::new(),
             base_domains: vec!["localhost".into()],
             trust_request_id: false,
             server_header: None,

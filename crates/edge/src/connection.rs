@@ -5,6 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
@@ -51,8 +52,8 @@ struct Pace {
 
 /// State shared by a connection's socket, its requests and the sweeper.
 pub(crate) struct Connection {
-    /// Address, for the log.
-    pub(crate) client: String,
+    /// Who is at the other end. Loopback for Unix sockets.
+    pub(crate) peer: IpAddr,
     pub(crate) counters: Arc<HttpCounters>,
     clock: Rc<Clock>,
     h2: Cell<bool>,
@@ -77,9 +78,9 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(client: String, clock: Rc<Clock>, counters: Arc<HttpCounters>) -> Self {
+    pub(crate) fn new(peer: IpAddr, clock: Rc<Clock>, counters: Arc<HttpCounters>) -> Self {
         Self {
-            client,
+            peer,
             counters,
             h2: Cell::new(false),
             phase: Cell::new(Phase::New),

@@ -21,9 +21,11 @@ use tokio::sync::{Notify, watch};
 use crate::config::EdgeConfig;
 use crate::http1::Scratch;
 use crate::listen;
-use crate::request::{AnswerBody, Handler, accept};
+use crate::request::accept;
 use crate::request_id::RequestIds;
-use crate::thread::{Clock, Routes, Thread};
+use crate::sites::Sites;
+use crate::thread::{Clock, Newest, Routes, Thread};
+use crate::workers::{StandIn, Workers};
 
 /// Open files kept free for everything that is no client connection.
 const FILES_KEPT_FREE: u64 = 256;
@@ -64,10 +66,27 @@ pub type Explain = Arc<dyn Fn(Arc<Worker>, String) -> Explanation + Send + Sync>
 /// What [`Explain`] gives; nothing where nothing is known.
 pub type Explanation = Pin<Box<dyn Future<Output = Option<String>> + Send>>;
 
+/// What an edge serves, and what it reports to.
+pub struct Surroundings<'a> {
+    /// Its settings.
+    pub config: EdgeConfig,
+    /// Sites, and each change of them.
+    pub sites: watch::Receiver<Arc<Sites>>,
+    /// Workers that are deployed, and each change of them.
+    pub snapshot: watch::Receiver<Arc<Snapshot>>,
+    /// For lines about requests.
+    pub access_log: &'a AccessLog,
+    /// For counts of requests.
+    pub metrics: &'a HttpMetrics,
+    /// Tells clients what happened in workers that failed.
+    pub explain: Option<Explain>,
+}
+
 /// What a thread is made of; everything in it may move there.
 struct Plan {
     config: Arc<EdgeConfig>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
+    sites: watch::Receiver<Arc<Sites>>,
     listeners: Vec<TcpListener>,
     log: AccessLogBuffer,
     counters: Arc<HttpCounters>,
@@ -78,33 +97,26 @@ struct Plan {
 }
 
 impl Edge {
-    /// Binds all addresses, starts a thread per core and serves what `snapshot` says, from the first request
-    /// on and after each change. Returns once every thread accepts. With `explain`, clients are told what happened in
-    /// workers that failed.
-    pub fn start(
-        config: EdgeConfig,
-        snapshot: watch::Receiver<Arc<Snapshot>>,
-        engine: EngineHandle,
-        access_log: &AccessLog,
-        metrics: &HttpMetrics,
-        explain: Option<Explain>,
-    ) -> Result<Self, EdgeError> {
-        Self::start_with(config, snapshot, access_log, metrics, explain, move || {
-            let engine = engine.local();
-            async move |worker: &Arc<_>, request, context| engine.fetch(worker, request, context).await
-        })
+    /// Binds all addresses, starts a thread per core and serves what sites and snapshot say, from the first request
+    /// on and after each change. Returns once every thread accepts.
+    pub fn start(surroundings: Surroundings<'_>, engine: EngineHandle) -> Result<Self, EdgeError> {
+        Self::launch(surroundings, move || Workers::Engine(engine.local()))
     }
 
-    /// Like [`start`](Self::start), with something else than the engine to answer requests: `handler` is
+    /// Like [`start`](Self::start), with something else than the engine to answer for workers: `stand_in` is
     /// called once on each thread.
-    pub fn start_with<B: AnswerBody, H: Handler<B>>(
-        config: EdgeConfig,
-        snapshot: watch::Receiver<Arc<Snapshot>>,
-        access_log: &AccessLog,
-        metrics: &HttpMetrics,
-        explain: Option<Explain>,
-        handler: impl Fn() -> H + Clone + Send + 'static,
+    pub fn start_with(
+        surroundings: Surroundings<'_>,
+        stand_in: impl Fn() -> StandIn + Clone + Send + 'static,
     ) -> Result<Self, EdgeError> {
+        Self::launch(surroundings, move || Workers::StandIn(stand_in()))
+    }
+
+    fn launch(
+        surroundings: Surroundings<'_>,
+        workers: impl Fn() -> Workers + Clone + Send + 'static,
+    ) -> Result<Self, EdgeError> {
+        let Surroundings { config, sites, snapshot, access_log, metrics, explain } = surroundings;
         if let Some(problem) = config.problem() {
             return Err(EdgeError::Config(problem));
         }
@@ -128,6 +140,7 @@ impl Edge {
             let plan = Plan {
                 config: config.clone(),
                 snapshot: snapshot.clone(),
+                sites: sites.clone(),
                 listeners: listeners.iter_mut().filter_map(Iterator::next).collect(),
                 log: access_log.buffer(),
                 counters: metrics.thread(),
@@ -136,7 +149,7 @@ impl Edge {
                 end: ended.clone(),
                 explain: explain.clone(),
             };
-            threads.push(spawn(n, plan, handler.clone())?);
+            threads.push(spawn(n, plan, workers.clone())?);
         }
         Ok(Self { addresses, end, threads })
     }
@@ -161,10 +174,10 @@ impl Edge {
 }
 
 /// Starts a thread and waits until it serves.
-fn spawn<B: AnswerBody, H: Handler<B>>(
+fn spawn(
     n: usize,
     plan: Plan,
-    handler: impl Fn() -> H + Send + 'static,
+    workers: impl FnOnce() -> Workers + Send + 'static,
 ) -> Result<JoinHandle<()>, EdgeError> {
     let (started, outcome) = mpsc::sync_channel(1);
     let thread = std::thread::Builder::new()
@@ -174,7 +187,7 @@ fn spawn<B: AnswerBody, H: Handler<B>>(
                 Ok(runtime) => runtime,
                 Err(error) => return drop(started.send(Err(error))),
             };
-            runtime.block_on(run(plan, handler, started));
+            runtime.block_on(run(plan, workers, started));
         })
         .map_err(EdgeError::Thread)?;
     match outcome.recv() {
@@ -190,11 +203,7 @@ fn runtime() -> io::Result<LocalRuntime> {
 }
 
 /// One thread's life.
-async fn run<B: AnswerBody, H: Handler<B>>(
-    plan: Plan,
-    handler: impl Fn() -> H,
-    started: mpsc::SyncSender<io::Result<()>>,
-) {
+async fn run(plan: Plan, workers: impl FnOnce() -> Workers, started: mpsc::SyncSender<io::Result<()>>) {
     let listeners: io::Result<Vec<_>> =
         plan.listeners.into_iter().map(tokio::net::TcpListener::from_std).collect();
     let listeners = match listeners {
@@ -204,6 +213,8 @@ async fn run<B: AnswerBody, H: Handler<B>>(
     let thread = Rc::new(Thread {
         counters: plan.counters,
         routes: RefCell::new(Routes::new(plan.snapshot, &plan.config.base_domains)),
+        newest_sites: RefCell::new(Newest::new(plan.sites)),
+        workers: workers(),
         ids: RequestIds::new(),
         clock: Rc::new(Clock::new()),
         scratch: Scratch::new(),
@@ -220,10 +231,9 @@ async fn run<B: AnswerBody, H: Handler<B>>(
         config: plan.config,
         explain: plan.explain,
     });
-    let handler = Rc::new(handler());
     let accepting: Vec<_> = listeners
         .into_iter()
-        .map(|listener| tokio::task::spawn_local(accept(listener, thread.clone(), handler.clone())))
+        .map(|listener| tokio::task::spawn_local(accept(listener, thread.clone())))
         .collect();
     let (sweeping, flushing) = (thread.clone(), thread.clone());
     tokio::task::spawn_local(async move { sweeping.sweep().await });

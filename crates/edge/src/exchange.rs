@@ -1,5 +1,6 @@
 //! What is remembered of a request until its response ended.
 
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
@@ -7,15 +8,18 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body::Frame;
-use selvedge_engine::{EngineError, SocketEnd};
+use selvedge_engine::SocketEnd;
 use selvedge_model::Worker;
+use selvedge_router::Parameters;
 use selvedge_telemetry::http_metrics::Protocol;
 
-use crate::body::RequestBody;
+use crate::body::{Fault, RequestBody};
 use crate::connection::Connection;
 use crate::headers::{REQUEST_ID, Scan};
 use crate::request::log_and_measure;
 use crate::request_id;
+use crate::sites::Route;
+use crate::steps::Later;
 use crate::thread::Thread;
 
 /// A request and its response. Dropping it, wherever that happens, logs and measures the request.
@@ -25,7 +29,15 @@ pub(crate) struct Exchange {
     pub(crate) started: Instant,
     pub(crate) protocol: Protocol,
     pub(crate) request_id: HeaderValue,
+    /// Who asks: the connection's peer, or whom a trusted proxy names. Loopback for Unix sockets.
+    pub(crate) client: IpAddr,
+    /// The site's route that answers; none where a deployed worker does.
+    pub(crate) route: Option<Arc<Route>>,
+    /// What the parameters of the route's path are.
+    pub(crate) parameters: Parameters,
     pub(crate) worker: Option<Arc<Worker>>,
+    /// What steps want done to the response, whoever answers; the last goes first.
+    pub(crate) later: Vec<Later>,
     /// [`CLIENT_CLOSED`] until there is an answer.
     pub(crate) status: StatusCode,
     pub(crate) code: Option<&'static str>,
@@ -103,6 +115,7 @@ impl Exchange {
         request_id: HeaderValue,
         noted: Option<Noted>,
     ) -> Box<Self> {
+        let client = connection.peer;
         // Boxed because it moves from step to step, and into the response's body.
         Box::new(Self {
             thread,
@@ -110,13 +123,22 @@ impl Exchange {
             started,
             protocol,
             request_id,
+            client,
+            route: None,
+            parameters: Parameters::new(),
             worker: None,
+            later: Vec::new(),
             status: StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST),
             code: None,
             bytes: 0,
             body: BodyState::Unread,
             noted,
         })
+    }
+
+    /// `http` or `https`, as the client has it.
+    pub(crate) fn scheme(&self) -> &'static str {
+        "http"
     }
 
     /// Adds the fields that every response has.
@@ -134,14 +156,14 @@ impl Exchange {
     }
 
     /// A part of the response's body goes to the client; `last` when nothing follows it.
-    pub(crate) fn body_frame(&mut self, frame: Option<&Result<Frame<Bytes>, EngineError>>, last: bool) {
+    pub(crate) fn body_frame(&mut self, frame: Option<&Result<Frame<Bytes>, Fault>>, last: bool) {
         match frame {
             Some(Ok(frame)) => {
                 self.bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
                 self.body = if last { BodyState::Ended } else { BodyState::Streaming };
             }
             Some(Err(error)) => {
-                self.code = Some(error.code());
+                self.code = Some(error.code);
                 self.body = BodyState::Ended;
             }
             None => self.body = BodyState::Ended,

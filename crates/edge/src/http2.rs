@@ -139,7 +139,7 @@ where
     })
     .await;
     let Err(error) = ended else { return };
-    tracing::debug!(client = state.client, %error, "connection ended");
+    tracing::debug!(client = %state.peer, %error, "connection ended");
     // A verdict was counted when it was passed.
     if state.verdict().is_none() {
         let malformed = error.is_parse() || error.is_parse_too_large();

@@ -58,6 +58,13 @@ impl Refusal {
         "no_such_worker",
         "No worker answers for this host and path; deploy one with `selvedge deploy` or give one a route here.",
     );
+    pub(crate) const NO_ROUTE: Self =
+        Self::new(StatusCode::NOT_FOUND, "no_route", "This site has nothing at this address.");
+    pub(crate) const ROUTE_METHOD: Self = Self::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "This address does not take requests of this method.",
+    );
     pub(crate) const WEBSOCKET_VERSION: Self = Self {
         close: true,
         ..Self::new(

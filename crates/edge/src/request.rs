@@ -3,8 +3,8 @@
 //! 1. [`accept`]: a connection arrives on one of the thread's listeners, or is turned away
 //! 2. [`http`]: HTTP/1.1 or HTTP/2, as the client's first bytes say
 //! 3. [`guard`]: requests that HTTP forbids are refused
-//! 4. [`route`]: host and path lead to a worker
-//! 5. [`handle`]: the engine has the worker answer
+//! 4. [`find`]: host and path lead to a site's route, or to a deployed worker
+//! 5. [`handle`]: the steps of the route (`steps`), then what answers (`handlers`); or the worker
 //! 6. [`respond`]: the answer, or the reason why there is none, becomes a response
 //! 7. [`log_and_measure`]: when the response's last byte is handed over, or the client left
 //!
@@ -19,19 +19,19 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use hyper::server::conn::http2::Connection as Http2Connection;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use selvedge_engine::{EngineError, RequestContext, WorkerBody, WorkerSocket};
+use selvedge_engine::{EngineError, RequestContext};
 use selvedge_model::Worker;
+use selvedge_router::Miss;
 use selvedge_telemetry::AccessRecord;
 use selvedge_telemetry::http_metrics::Protocol;
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::body::{EdgeBody, RequestBody};
+use crate::body::{Content, EdgeBody, RequestBody};
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::guard;
@@ -39,32 +39,10 @@ use crate::headers::{self, REQUEST_ID, Scan};
 use crate::http1::{self, First, Socket};
 use crate::http2::{self, ClientSocket};
 use crate::refusal::{Refusal, prefers_html};
+use crate::sites::Route;
+use crate::steps::Flow;
 use crate::thread::Thread;
 use crate::websocket::{self, Handshake};
-
-/// How the engine, or a test in its place, answers a request. One instance lives on each serving thread.
-pub trait Handler<B>:
-    AsyncFn(&Arc<Worker>, Request<RequestBody>, RequestContext) -> Result<Response<B>, EngineError> + 'static
-{
-}
-
-impl<B, F> Handler<B> for F where
-    F: AsyncFn(&Arc<Worker>, Request<RequestBody>, RequestContext) -> Result<Response<B>, EngineError>
-        + 'static
-{
-}
-
-/// A body that a handler answers with.
-pub trait AnswerBody: Body<Data = Bytes, Error = EngineError> + 'static {
-    /// The WebSocket that an answer with status 101 begins.
-    fn into_socket(self) -> Option<WorkerSocket>;
-}
-
-impl AnswerBody for WorkerBody {
-    fn into_socket(self) -> Option<WorkerSocket> {
-        WorkerBody::into_socket(self)
-    }
-}
 
 /// For clients that come when all connections are taken.
 const SHED_RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 1\r\n\
@@ -74,11 +52,7 @@ const SHED_RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: c
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Step 1. Takes connections, for ever, each on a task of its own.
-pub(crate) async fn accept<B: AnswerBody>(
-    listener: TcpListener,
-    thread: Rc<Thread>,
-    handler: Rc<impl Handler<B>>,
-) {
+pub(crate) async fn accept(listener: TcpListener, thread: Rc<Thread>) {
     loop {
         let (stream, client) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -91,13 +65,13 @@ pub(crate) async fn accept<B: AnswerBody>(
         };
         // Fails only when the client is gone already.
         let _ = stream.set_nodelay(true);
-        let Some(admitted) = thread.admit(client.ip().to_canonical().to_string()) else {
+        let Some(admitted) = thread.admit(client.ip().to_canonical()) else {
             shed(&thread, &stream);
             continue;
         };
-        let (thread, handler) = (thread.clone(), handler.clone());
+        let thread = thread.clone();
         tokio::task::spawn_local(async move {
-            http(stream, thread, handler, &admitted.connection).await;
+            http(stream, thread, &admitted.connection).await;
         });
     }
 }
@@ -116,35 +90,25 @@ fn shed(thread: &Thread, stream: &TcpStream) {
 }
 
 /// Step 2. Speaks HTTP with one client until it leaves, is cut, or the server drains.
-async fn http<B: AnswerBody>(
-    stream: TcpStream,
-    thread: Rc<Thread>,
-    handler: Rc<impl Handler<B>>,
-    connection: &Rc<Connection>,
-) {
+async fn http(stream: TcpStream, thread: Rc<Thread>, connection: &Rc<Connection>) {
     let socket = Socket::new(stream, connection.clone(), thread.clone());
     match poll_fn(|cx| socket.poll_first(cx)).await {
         First::Nothing => {}
-        First::Http1 => http1::serve(socket, thread, handler).await,
+        First::Http1 => http1::serve(socket, thread).await,
         First::Http2(stream, received) => {
             // Boxed, so that connections of HTTP/1 do not reserve room for it.
             let socket = ClientSocket::new(stream, received, connection.clone());
-            Box::pin(http2(socket, thread, handler, connection)).await;
+            Box::pin(http2(socket, thread, connection)).await;
         }
     }
 }
 
 /// The same with HTTP/2, which hyper speaks.
-async fn http2<B: AnswerBody>(
-    socket: ClientSocket,
-    thread: Rc<Thread>,
-    handler: Rc<impl Handler<B>>,
-    connection: &Rc<Connection>,
-) {
+async fn http2(socket: ClientSocket, thread: Rc<Thread>, connection: &Rc<Connection>) {
     connection.is_http2();
     let service = service_fn(|request: Request<_>| {
         let request = Box::new(request.map(RequestBody::Http2));
-        let answer = serve(thread.clone(), handler.clone(), connection.clone(), request);
+        let answer = serve(thread.clone(), connection.clone(), request);
         async { Ok::<_, Infallible>(answer.await) }
     });
     let mut http = pin!(http2::settings(&thread.config).serve_connection(TokioIo::new(socket), service));
@@ -152,12 +116,11 @@ async fn http2<B: AnswerBody>(
 }
 
 /// Steps 3 to 6, for one request, which is boxed since it moves from step to step.
-pub(crate) async fn serve<B: AnswerBody>(
+pub(crate) async fn serve(
     thread: Rc<Thread>,
-    handler: Rc<impl Handler<B>>,
     connection: Rc<Connection>,
     mut request: Box<Request<RequestBody>>,
-) -> Response<EdgeBody<B>> {
+) -> Response<EdgeBody> {
     let websocket = websocket::handshake(&mut request);
     let scan = Scan::of(request.headers());
     let mut exchange = Exchange::begin(thread, connection, &request, &scan);
@@ -165,23 +128,22 @@ pub(crate) async fn serve<B: AnswerBody>(
         head: *request.method() == Method::HEAD,
         html: scan.accept.is_some_and(|accept| prefers_html(accept.as_bytes())),
     };
-    let found = guard(&exchange, &request, &scan)
+    let facts = Facts {
+        content_length: scan.content_length,
+        hop: scan.hop,
+        websocket: matches!(websocket, Ok(Some(_))),
+    };
+    let place = guard(&exchange, &request, &scan)
         .and_then(|host| match &websocket {
             Err(refusal) => Err(*refusal),
             Ok(_) => Ok(host),
         })
-        .and_then(|host| route(&exchange.thread, host, request.uri().path()))
-        .and_then(|worker| fits(&worker, &scan).map(|()| worker));
-    let websocket = websocket.ok().flatten();
-    let answer = match found {
-        Ok(worker) => {
-            let hop = scan.hop;
-            exchange.worker = Some(worker.clone());
-            handle(&*handler, &exchange, &worker, request, hop, websocket.is_some()).await
-        }
+        .and_then(|host| find(&mut exchange, host, &request));
+    let answer = match place {
+        Ok(place) => handle(&mut exchange, place, request, &facts).await,
         Err(refusal) => Err(refusal),
     };
-    match (websocket, answer) {
+    match (websocket.ok().flatten(), answer) {
         (Some(handshake), Ok(answer)) if answer.status() == StatusCode::SWITCHING_PROTOCOLS => {
             websocket::switch(exchange, handshake, answer)
                 .unwrap_or_else(|(exchange, refusal)| respond(exchange, Err(refusal), asker, None))
@@ -208,13 +170,20 @@ async fn explanation(exchange: &Exchange) -> Option<String> {
 }
 
 /// Step 6 for what arrived in place of a request, which ends the connection.
-pub(crate) fn refuse<B: AnswerBody>(
-    thread: Rc<Thread>,
-    connection: Rc<Connection>,
-    refusal: Refusal,
-) -> Response<EdgeBody<B>> {
+pub(crate) fn refuse(thread: Rc<Thread>, connection: Rc<Connection>, refusal: Refusal) -> Response<EdgeBody> {
     let exchange = Exchange::begin_malformed(thread, connection);
     respond(exchange, Err(refusal), Asker { head: false, html: false }, None)
+}
+
+/// What was seen of a request's head before it moved on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Facts {
+    /// Of the body, bytes, where it was announced.
+    pub(crate) content_length: Option<u64>,
+    /// It has fields that concern the client's connection only.
+    pub(crate) hop: bool,
+    /// It is the handshake of a WebSocket.
+    pub(crate) websocket: bool,
 }
 
 /// What of the request decides the shape of an answer.
@@ -235,90 +204,164 @@ fn guard<'r>(
     guard::check(request.method(), request.uri(), request.version(), scan, &exchange.thread.config)
 }
 
-/// Step 4. Finds the worker for a host and path, and of its versions the one whose turn it is.
-fn route(thread: &Thread, host: &str, path: &str) -> Result<Arc<Worker>, Refusal> {
+/// Where a request is answered.
+enum Place {
+    Route(Arc<Route>),
+    Worker(Arc<Worker>),
+}
+
+/// Step 4. Finds the route of the host's site. Hosts without one belong to workers: of the host's and path's, the version
+/// whose turn it is.
+fn find(exchange: &mut Exchange, host: &str, request: &Request<RequestBody>) -> Result<Place, Refusal> {
+    let thread = &exchange.thread;
+    if let Some(site) = thread.sites().site(host) {
+        let found = match site.route(request, exchange.client, || thread.dice.borrow_mut().f64()) {
+            Ok(found) => found,
+            Err(Miss::NotFound) => return Err(Refusal::NO_ROUTE),
+            Err(Miss::Method(methods)) => {
+                exchange.later.push(Box::new(move |response| allow(&methods, response)));
+                return Err(Refusal::ROUTE_METHOD);
+            }
+        };
+        exchange.parameters = found.parameters;
+        return Ok(Place::Route(found.target.clone()));
+    }
     let mut routes = thread.routes.borrow_mut();
-    let deployment = routes.lookup(host, path).ok_or(Refusal::NO_SUCH_WORKER)?;
-    match &*deployment.shares {
-        [] => Err(Refusal::NO_SUCH_WORKER),
-        [only] => Ok(only.worker.clone()),
-        _ => Ok(deployment.pick(thread.dice.borrow_mut().f64()).clone()),
+    let deployment = routes.lookup(host, request.uri().path()).ok_or(Refusal::NO_SUCH_WORKER)?;
+    thread.pick(deployment).map(Place::Worker)
+}
+
+/// Says which methods an address takes.
+fn allow(methods: &[Method], response: &mut Response<Content>) {
+    let names: Vec<&str> = methods.iter().map(Method::as_str).collect();
+    if let Ok(value) = HeaderValue::from_str(&names.join(", ")) {
+        response.headers_mut().insert(header::ALLOW, value);
     }
 }
 
-/// Part of step 5: a body that is announced as too large is not even begun.
-fn fits(worker: &Worker, scan: &Scan<'_>) -> Result<(), Refusal> {
-    match scan.content_length {
-        Some(length) if length > worker.limits.body_bytes => Err(Refusal::from(&EngineError::BodyTooLarge)),
-        _ => Ok(()),
-    }
-}
-
-/// Step 5. Has the worker answer. A panic on the way is this request's failure only.
-async fn handle<B: AnswerBody>(
-    handler: &impl Handler<B>,
-    exchange: &Exchange,
-    worker: &Arc<Worker>,
-    mut request: Box<Request<RequestBody>>,
-    hop: bool,
-    websocket: bool,
-) -> Result<Response<B>, Refusal> {
-    if hop {
-        headers::strip_request(request.headers_mut());
-    }
-    request.headers_mut().insert(REQUEST_ID, exchange.request_id.clone());
-    let context = RequestContext {
-        scheme: "http",
-        request_id: exchange.request_id.to_str().unwrap_or_default().to_owned(),
-        socket: websocket,
+/// Step 5. Has the request answered. A panic on the way is this request's failure only.
+async fn handle(
+    exchange: &mut Exchange,
+    place: Place,
+    request: Box<Request<RequestBody>>,
+    facts: &Facts,
+) -> Result<Response<Content>, Refusal> {
+    let answer = {
+        let mut answer = pin!(pass(exchange, place, request, facts));
+        poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
+            Ok(poll) => poll,
+            Err(_) => Poll::Ready(Err(Refusal::INTERNAL)),
+        })
+        .await
     };
-    let mut answer = pin!(handler(worker, *request, context));
-    let answer = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| answer.as_mut().poll(cx))) {
-        Ok(Poll::Ready(answer)) => Poll::Ready(answer.map_err(|error| Refusal::from(&error))),
-        Ok(Poll::Pending) => Poll::Pending,
-        Err(_) => Poll::Ready(Err(Refusal::INTERNAL)),
-    })
-    .await;
     match answer {
         Err(_) if exchange.connection.body_stalled() => Err(Refusal::BODY_STALLED),
         Err(refusal) => Err(exchange.connection.fault().map_or(refusal, Refusal::from)),
-        // Interim statuses are no answers, and HTTP knows none above 599.
-        Ok(answer) if websocket && answer.status() == StatusCode::SWITCHING_PROTOCOLS => Ok(answer),
-        Ok(answer) if !(200..600).contains(&answer.status().as_u16()) => {
-            Err(Refusal::from(&EngineError::NoResponse(String::new())))
-        }
         answer => answer,
     }
 }
 
-/// Step 6. Makes the response of a worker's answer, or of the reason why there is none, with `detail` for developers.
-fn respond<B: AnswerBody>(
+/// The steps, one after the other, then what answers.
+async fn pass(
+    exchange: &mut Exchange,
+    place: Place,
+    mut request: Box<Request<RequestBody>>,
+    facts: &Facts,
+) -> Result<Response<Content>, Refusal> {
+    let sites;
+    let steps = match &place {
+        Place::Route(route) => &route.steps,
+        Place::Worker(_) => {
+            sites = exchange.thread.sites();
+            &sites.common
+        }
+    };
+    for step in steps {
+        match step.before(exchange, &mut request).await {
+            Flow::On => {}
+            Flow::Answer(answer) => return Ok(answer),
+            Flow::Refuse(refusal) => return Err(refusal),
+        }
+    }
+    match place {
+        Place::Route(route) => {
+            exchange.route = Some(route.clone());
+            route.handler.answer(exchange, request, facts).await
+        }
+        Place::Worker(worker) => run_worker(exchange, worker, request, facts).await,
+    }
+}
+
+/// Has a worker answer a client's request.
+pub(crate) async fn run_worker(
+    exchange: &mut Exchange,
+    worker: Arc<Worker>,
+    request: Box<Request<RequestBody>>,
+    facts: &Facts,
+) -> Result<Response<Content>, Refusal> {
+    // A body that is announced as too large is not even begun.
+    if facts.content_length.is_some_and(|length| length > worker.limits.body_bytes) {
+        return Err(Refusal::from(&EngineError::BodyTooLarge));
+    }
+    exchange.worker = Some(worker.clone());
+    call_worker(exchange, &worker, request, facts).await
+}
+
+/// Hands a request to a worker.
+pub(crate) async fn call_worker(
+    exchange: &Exchange,
+    worker: &Arc<Worker>,
+    mut request: Box<Request<RequestBody>>,
+    facts: &Facts,
+) -> Result<Response<Content>, Refusal> {
+    if facts.hop {
+        headers::strip_request(request.headers_mut());
+    }
+    request.headers_mut().insert(REQUEST_ID, exchange.request_id.clone());
+    let context = RequestContext {
+        scheme: exchange.scheme(),
+        request_id: exchange.request_id.to_str().unwrap_or_default().to_owned(),
+        socket: facts.websocket,
+    };
+    let answer = exchange.thread.workers.fetch(worker, *request, context).await;
+    match answer.map_err(|error| Refusal::from(&error))? {
+        // Interim statuses are no answers, and HTTP knows none above 599.
+        answer if facts.websocket && answer.status() == StatusCode::SWITCHING_PROTOCOLS => Ok(answer),
+        answer if !(200..600).contains(&answer.status().as_u16()) => {
+            Err(Refusal::from(&EngineError::NoResponse(String::new())))
+        }
+        answer => Ok(answer),
+    }
+}
+
+/// Step 6. Makes the response of an answer, or of the reason why there is none, with `detail` for developers.
+fn respond(
     mut exchange: Box<Exchange>,
-    answer: Result<Response<B>, Refusal>,
+    answer: Result<Response<Content>, Refusal>,
     asker: Asker,
     detail: Option<String>,
-) -> Response<EdgeBody<B>> {
-    let (mut head, body) = match answer {
-        Ok(answer) => {
-            let (mut head, body) = answer.into_parts();
-            headers::strip_response(&mut head.headers);
-            head.extensions.clear();
-            (head, Ok(body))
+) -> Response<EdgeBody> {
+    let mut response = match answer {
+        Ok(mut response) => {
+            headers::strip_response(response.headers_mut());
+            response.extensions_mut().clear();
+            response
         }
         Err(refusal) => {
             exchange.code = Some(refusal.code);
-            let (mut head, text) =
-                refusal.response(asker.html, &exchange.request_id, detail.as_deref()).into_parts();
+            let response = refusal.response(asker.html, &exchange.request_id, detail.as_deref());
+            let mut response = response.map(Content::from);
             if refusal.close && exchange.protocol != Protocol::Http2 {
-                head.headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            (head, Err(text))
+            response
         }
     };
-    let length = match &body {
-        Ok(body) => body.size_hint().exact(),
-        Err(text) => Some(text.len() as u64),
-    };
+    while let Some(later) = exchange.later.pop() {
+        later(&mut response);
+    }
+    let (mut head, body) = response.into_parts();
+    let length = body.size_hint().exact();
     if asker.head {
         // The length that GET would have.
         if let Some(length) = length.filter(|length| *length > 0) {
@@ -331,12 +374,8 @@ fn respond<B: AnswerBody>(
     head.version = Version::HTTP_11;
     exchange.decorate(&mut head.headers);
     exchange.status = head.status;
-    let body = match body {
-        _ if asker.head => EdgeBody::text(Bytes::new(), exchange),
-        Ok(body) => EdgeBody::worker(body, exchange),
-        Err(text) => EdgeBody::text(text, exchange),
-    };
-    Response::from_parts(head, body)
+    let body = if asker.head { Content::Empty } else { body };
+    Response::from_parts(head, EdgeBody::new(body, exchange))
 }
 
 /// Step 7. Counts the request and writes its line.
@@ -349,7 +388,7 @@ pub(crate) fn log_and_measure(exchange: &Exchange) {
     let worker = exchange.worker.as_ref().map(|w| (w.account.as_str(), w.script.as_str()));
     let first = exchange.thread.log.borrow_mut().push(&AccessRecord {
         time: exchange.thread.clock.since_epoch(exchange.started),
-        client: &exchange.connection.client,
+        client: &exchange.client.to_string(),
         method: noted.method(),
         host: noted.host(),
         target: noted.target(),
@@ -358,6 +397,7 @@ pub(crate) fn log_and_measure(exchange: &Exchange) {
         bytes: exchange.bytes,
         duration_us,
         worker,
+        route: exchange.route.as_ref().map(|route| route.name.as_str()),
         request_id: exchange.request_id.as_bytes(),
         code: exchange.code,
         referer: noted.referer.as_ref().map(HeaderValue::as_bytes),

@@ -1,13 +1,14 @@
 //! What one serving thread owns. Nothing here is shared between threads, except counters that are.
 
 use std::cell::{Cell, RefCell};
+use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
-use selvedge_model::{RouteTable, ScriptDeployment, Snapshot};
+use selvedge_model::{AccountId, RouteTable, ScriptDeployment, ScriptName, Snapshot, Worker};
 use selvedge_telemetry::{AccessLogBuffer, HttpCounters};
 use slab::Slab;
 use tokio::sync::{Notify, watch};
@@ -16,7 +17,10 @@ use crate::config::EdgeConfig;
 use crate::connection::Connection;
 use crate::edge::Explain;
 use crate::http1::Scratch;
+use crate::refusal::Refusal;
 use crate::request_id::RequestIds;
+use crate::sites::Sites;
+use crate::workers::Workers;
 
 /// How long a log line may wait in its buffer.
 const LOG_DELAY: Duration = Duration::from_millis(50);
@@ -26,6 +30,9 @@ pub(crate) struct Thread {
     pub(crate) config: Arc<EdgeConfig>,
     pub(crate) counters: Arc<HttpCounters>,
     pub(crate) routes: RefCell<Routes>,
+    /// What the settings say now; see [`Thread::sites`].
+    pub(crate) newest_sites: RefCell<Newest>,
+    pub(crate) workers: Workers,
     pub(crate) ids: RequestIds,
     pub(crate) clock: Rc<Clock>,
     pub(crate) scratch: Scratch,
@@ -49,8 +56,28 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
+    /// The sites as the settings have them now. Whoever holds them keeps what they were.
+    pub(crate) fn sites(&self) -> Rc<Arc<Sites>> {
+        let mut newest = self.newest_sites.borrow_mut();
+        // Without its sender they stay what they are.
+        if newest.source.has_changed().unwrap_or(false) {
+            let sites = newest.source.borrow_and_update().clone();
+            newest.now = Rc::new(sites);
+        }
+        newest.now.clone()
+    }
+
+    /// Of a deployment's versions the one whose turn it is.
+    pub(crate) fn pick(&self, deployment: &ScriptDeployment) -> Result<Arc<Worker>, Refusal> {
+        match &*deployment.shares {
+            [] => Err(Refusal::NO_SUCH_WORKER),
+            [only] => Ok(only.worker.clone()),
+            _ => Ok(deployment.pick(self.dice.borrow_mut().f64()).clone()),
+        }
+    }
+
     /// A place among the open connections, unless all are taken.
-    pub(crate) fn admit(self: &Rc<Self>, client: String) -> Option<Admitted> {
+    pub(crate) fn admit(self: &Rc<Self>, client: IpAddr) -> Option<Admitted> {
         if self.open.fetch_add(1, Ordering::Relaxed) >= self.max_open {
             self.open.fetch_sub(1, Ordering::Relaxed);
             return None;
@@ -127,6 +154,19 @@ impl Drop for Admitted {
     }
 }
 
+/// The sites of the newest settings. Counted by this thread, so that threads do not contend for each request.
+pub(crate) struct Newest {
+    source: watch::Receiver<Arc<Sites>>,
+    now: Rc<Arc<Sites>>,
+}
+
+impl Newest {
+    pub(crate) fn new(mut source: watch::Receiver<Arc<Sites>>) -> Self {
+        let now = Rc::new(source.borrow_and_update().clone());
+        Self { source, now }
+    }
+}
+
 /// The thread's own copy of the route table.
 pub(crate) struct Routes {
     snapshot: watch::Receiver<Arc<Snapshot>>,
@@ -142,12 +182,22 @@ impl Routes {
 
     /// The deployment that answers, by the newest snapshot: its arrival costs one atomic load to notice.
     pub(crate) fn lookup(&mut self, host: &str, path: &str) -> Option<&Arc<ScriptDeployment>> {
+        self.follow();
+        self.table.lookup(host, path)
+    }
+
+    /// The deployment of a script, by the newest snapshot.
+    pub(crate) fn script(&mut self, name: &(AccountId, ScriptName)) -> Option<&Arc<ScriptDeployment>> {
+        self.follow();
+        self.table.snapshot().scripts.get(name)
+    }
+
+    fn follow(&mut self) {
         // Without its sender the snapshot stays what it is.
         if self.snapshot.has_changed().unwrap_or(false) {
             let snapshot = self.snapshot.borrow_and_update().clone();
             self.table = RouteTable::new(snapshot, &self.base_domains);
         }
-        self.table.lookup(host, path)
     }
 }
 

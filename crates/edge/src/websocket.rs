@@ -9,11 +9,10 @@ use selvedge_engine::WorkerSocket;
 use selvedge_engine::websocket::handshake::{self, BadHandshake};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::body::{EdgeBody, RequestBody};
+use crate::body::{Content, EdgeBody, RequestBody};
 use crate::exchange::Exchange;
 use crate::headers;
 use crate::refusal::Refusal;
-use crate::request::AnswerBody;
 
 /// A handshake that a worker may accept.
 pub(crate) enum Handshake {
@@ -76,11 +75,11 @@ impl Switch {
 }
 
 /// The worker has accepted: answers the handshake and has the socket served after it.
-pub(crate) fn switch<B: AnswerBody>(
+pub(crate) fn switch(
     mut exchange: Box<Exchange>,
     handshake: Handshake,
-    answer: Response<B>,
-) -> Result<Response<EdgeBody<B>>, (Box<Exchange>, Refusal)> {
+    answer: Response<Content>,
+) -> Result<Response<EdgeBody>, (Box<Exchange>, Refusal)> {
     let (mut head, body) = answer.into_parts();
     let Some(socket) = body.into_socket() else { return Err((exchange, Refusal::INTERNAL)) };
     headers::strip_response(&mut head.headers);

@@ -26,7 +26,7 @@ pub(crate) use socket::{First, Socket};
 use crate::body::RequestBody;
 use crate::http2::ClientSocket;
 use crate::refusal::Refusal;
-use crate::request::{AnswerBody, Handler, refuse, serve as answer};
+use crate::request::{refuse, serve as answer};
 use crate::thread::Thread;
 
 /// What comes next on a connection.
@@ -59,11 +59,7 @@ enum After {
 }
 
 /// Speaks with one client until it leaves, is cut, or the server drains.
-pub(crate) async fn serve<B: AnswerBody>(
-    socket: Rc<Socket>,
-    thread: Rc<Thread>,
-    handler: Rc<impl Handler<B>>,
-) {
+pub(crate) async fn serve(socket: Rc<Socket>, thread: Rc<Thread>) {
     loop {
         let mut finder = HeadFinder::default();
         let next = poll_fn(|cx| socket.poll_next(cx, &mut finder)).await;
@@ -71,13 +67,13 @@ pub(crate) async fn serve<B: AnswerBody>(
         let after = match next {
             Next::End => After::Close,
             Next::Request { request, keep_alive } => {
-                Box::pin(exchange(&socket, &thread, &handler, request, keep_alive)).await
+                Box::pin(exchange(&socket, &thread, request, keep_alive)).await
             }
             Next::Malformed(violation) => {
                 socket.connection.counters.cut(CutReason::Malformed);
-                Box::pin(turn_away::<B>(&socket, &thread, Refusal::from(violation))).await
+                Box::pin(turn_away(&socket, &thread, Refusal::from(violation))).await
             }
-            Next::Late => Box::pin(turn_away::<B>(&socket, &thread, Refusal::HEAD_LATE)).await,
+            Next::Late => Box::pin(turn_away(&socket, &thread, Refusal::HEAD_LATE)).await,
         };
         match after {
             After::Keep => {}
@@ -106,10 +102,9 @@ pub(crate) async fn serve<B: AnswerBody>(
 }
 
 /// One request and its response.
-async fn exchange<B: AnswerBody>(
+async fn exchange(
     socket: &Rc<Socket>,
     thread: &Rc<Thread>,
-    handler: &Rc<impl Handler<B>>,
     request: Box<Request<RequestBody>>,
     keep_alive: bool,
 ) -> After {
@@ -119,7 +114,7 @@ async fn exchange<B: AnswerBody>(
         head: request.method() == http::Method::HEAD,
     };
     let answer = {
-        let mut answering = pin!(answer(thread.clone(), handler.clone(), socket.connection.clone(), request));
+        let mut answering = pin!(answer(thread.clone(), socket.connection.clone(), request));
         poll_fn(|cx| {
             socket.connection.remember(cx);
             if let Poll::Ready(response) = answering.as_mut().poll(cx) {
@@ -142,8 +137,8 @@ async fn exchange<B: AnswerBody>(
 }
 
 /// Answers what is no request that a worker could see, and ends the connection.
-async fn turn_away<B: AnswerBody>(socket: &Rc<Socket>, thread: &Rc<Thread>, refusal: Refusal) -> After {
-    let response = refuse::<B>(thread.clone(), socket.connection.clone(), refusal);
+async fn turn_away(socket: &Rc<Socket>, thread: &Rc<Thread>, refusal: Refusal) -> After {
+    let response = refuse(thread.clone(), socket.connection.clone(), refusal);
     let terms = response::Terms { keep_alive: false, http10: false, head: false };
     match finish(socket, thread, response, terms).await {
         After::Cut => After::Cut,
@@ -152,10 +147,10 @@ async fn turn_away<B: AnswerBody>(socket: &Rc<Socket>, thread: &Rc<Thread>, refu
 }
 
 /// Sends a response and comes to the end of its request.
-async fn finish<B: AnswerBody>(
+async fn finish(
     socket: &Rc<Socket>,
     thread: &Rc<Thread>,
-    response: http::Response<crate::body::EdgeBody<B>>,
+    response: http::Response<crate::body::EdgeBody>,
     terms: response::Terms,
 ) -> After {
     match response::send(socket, thread, response, terms).await {

@@ -14,7 +14,6 @@ use selvedge_http1::{put_chunk_size, put_field, put_length, put_status};
 use super::After;
 use super::socket::Socket;
 use crate::body::EdgeBody;
-use crate::request::AnswerBody;
 use crate::thread::Thread;
 
 /// A part of a body up to this size is copied behind what is before it; larger ones are written from where they are.
@@ -45,10 +44,10 @@ enum Delimiter {
 }
 
 /// Sends a whole response, as fast as the client takes it and the worker makes it.
-pub(super) async fn send<B: AnswerBody>(
+pub(super) async fn send(
     socket: &Rc<Socket>,
     thread: &Rc<Thread>,
-    response: Response<EdgeBody<B>>,
+    response: Response<EdgeBody>,
     terms: Terms,
 ) -> After {
     let (head, body) = response.into_parts();
@@ -149,11 +148,11 @@ struct Sending {
 }
 
 impl Sending {
-    fn poll<B: AnswerBody>(
+    fn poll(
         &mut self,
         cx: &mut Context<'_>,
         socket: &Socket,
-        mut body: Pin<&mut Option<EdgeBody<B>>>,
+        mut body: Pin<&mut Option<EdgeBody>>,
     ) -> Poll<io::Result<()>> {
         socket.connection.remember(cx);
         if socket.connection.verdict().is_some() && socket.connection.is_blocked() {

@@ -1,6 +1,7 @@
 //! An edge with a handler of its own, and clients that speak raw HTTP over real sockets.
 #![allow(dead_code, missing_docs, unreachable_pub, reason = "each test crate uses its part of the helpers")]
 
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::pin::Pin;
@@ -10,49 +11,22 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Body, Frame, SizeHint};
-use selvedge_edge::request::AnswerBody;
-use selvedge_edge::{Edge, EdgeConfig, EdgeError, RequestBody};
-use selvedge_engine::{EngineError, RequestContext, WorkerSocket};
+use http_body_util::BodyExt;
+use hyper::body::{Body, Frame};
+use selvedge_edge::{
+    Content, Edge, EdgeConfig, EdgeError, Problem, RequestBody, SiteConfig, SiteSettings, Sites, StepConfig,
+    Surroundings,
+};
+use selvedge_engine::{EngineError, RequestContext};
 use selvedge_model::{AccountId, Isolation, Limits, ScriptDeployment, Share, Snapshot, Worker};
 use selvedge_telemetry::{AccessLog, HttpMetrics, Registry, openmetrics};
 use tokio::sync::watch;
-
-/// A body that the handler answers with.
-pub struct TestBody(UnsyncBoxBody<Bytes, EngineError>);
-
-impl Body for TestBody {
-    type Data = Bytes;
-    type Error = EngineError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, EngineError>>> {
-        Pin::new(&mut self.0).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.0.size_hint()
-    }
-}
-
-impl AnswerBody for TestBody {
-    fn into_socket(self) -> Option<WorkerSocket> {
-        None
-    }
-}
 
 /// A running edge and everything around it.
 pub struct Server {
     pub edge: Edge,
     pub address: SocketAddr,
+    pub sites: watch::Sender<Arc<Sites>>,
     pub snapshot: watch::Sender<Arc<Snapshot>>,
     pub metrics: HttpMetrics,
     pub log: AccessLog,
@@ -68,11 +42,51 @@ pub fn start(config: EdgeConfig) -> Server {
 }
 
 pub fn start_logged(config: EdgeConfig, log: AccessLog) -> Result<Server, EdgeError> {
+    launch(config, Sites::default(), log)
+}
+
+/// Serves sites, written as in `selvedge.toml`.
+pub fn start_sites(settings: &str) -> Server {
+    let (config, sites) = sites(settings).unwrap_or_else(|problems| panic!("{problems:?}"));
+    launch(config, sites, AccessLog::off()).unwrap()
+}
+
+/// `[edge]`, `[[sites]]` and what belongs to them.
+#[derive(Default, serde::Deserialize)]
+#[serde(default)]
+struct Settings {
+    edge: Option<EdgeConfig>,
+    sites: Vec<SiteConfig>,
+    middleware: BTreeMap<String, StepConfig>,
+}
+
+/// Compiles sites that are written as in `selvedge.toml`.
+pub fn sites(settings: &str) -> Result<(EdgeConfig, Sites), Vec<Problem>> {
+    let settings: Settings = toml::from_str(settings).unwrap();
+    let config =
+        EdgeConfig { listen: config().listen, threads: 2, ..settings.edge.clone().unwrap_or_default() };
+    let Settings { sites, middleware, .. } = &settings;
+    let sites = Sites::new(SiteSettings { sites, middleware, common: &config.uses })?;
+    Ok((config, sites))
+}
+
+fn launch(config: EdgeConfig, sites: Sites, log: AccessLog) -> Result<Server, EdgeError> {
     let (snapshot, receiver) = watch::channel(Arc::new(snapshot(&["test"])));
     let metrics = HttpMetrics::default();
-    let edge = Edge::start_with(config, receiver, &log, &metrics, None, || answer)?;
+    let (sites, newest) = watch::channel(Arc::new(sites));
+    let surroundings = Surroundings {
+        config,
+        sites: newest,
+        snapshot: receiver,
+        access_log: &log,
+        metrics: &metrics,
+        explain: None,
+    };
+    let edge = Edge::start_with(surroundings, || {
+        Box::new(|worker, request, context| Box::pin(async move { answer(&worker, request, context).await }))
+    })?;
     let address = edge.addresses()[0];
-    Ok(Server { edge, address, snapshot, metrics, log })
+    Ok(Server { edge, address, sites, snapshot, metrics, log })
 }
 
 pub fn snapshot(scripts: &[&str]) -> Snapshot {
@@ -101,8 +115,8 @@ pub fn snapshot(scripts: &[&str]) -> Snapshot {
     snapshot
 }
 
-fn full(text: impl Into<Bytes>) -> TestBody {
-    TestBody(Full::new(text.into()).map_err(|never| match never {}).boxed_unsync())
+fn full(text: impl Into<Bytes>) -> Content {
+    text.into().into()
 }
 
 /// Stands for the engine.
@@ -110,7 +124,7 @@ async fn answer(
     worker: &Arc<Worker>,
     request: Request<RequestBody>,
     context: RequestContext,
-) -> Result<Response<TestBody>, EngineError> {
+) -> Result<Response<Content>, EngineError> {
     let path = request.uri().path().to_owned();
     let mut response = match path.as_str() {
         "/echo" => {
@@ -132,7 +146,7 @@ async fn answer(
         "/never" => std::future::pending().await,
         "/big" => Response::new(full(vec![b'x'; 8 << 20])),
         "/stream" => {
-            let mut response = Response::new(TestBody(Parts(["two", "one"].into()).boxed_unsync()));
+            let mut response = Response::new(Content::boxed(Parts(["two", "one"].into())));
             if let Some(length) = request.uri().query().and_then(|query| query.strip_prefix("length=")) {
                 response.headers_mut().insert("content-length", length.parse().unwrap());
             }
@@ -143,10 +157,21 @@ async fn answer(
             *response.status_mut() = path[8..].parse().unwrap();
             response
         }
-        "/endless" => Response::new(TestBody(Endless.boxed_unsync())),
+        "/endless" => Response::new(Content::boxed(Endless)),
         "/panic" => panic!("a handler panics on purpose"),
         "/overloaded" => return Err(EngineError::Overloaded),
         "/exception" => return Err(EngineError::Exception("secret detail".into())),
+        "/step" => {
+            let mut response = Response::new(full("the worker's own"));
+            if request.headers().contains_key("x-pass") {
+                for (name, value) in
+                    [("selvedge-next", "1"), ("selvedge-request-x-user", "ada"), ("x-seen", "1")]
+                {
+                    response.headers_mut().insert(name, HeaderValue::from_static(value));
+                }
+            }
+            response
+        }
         "/early" => {
             let mut response = Response::new(full(""));
             *response.status_mut() = StatusCode::from_u16(103).unwrap();

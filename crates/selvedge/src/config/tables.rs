@@ -116,19 +116,20 @@ fn replace<'i>(table: &mut DeTable<'i>, with: DeTable<'i>) {
     }
 }
 
-/// Where the setting with this path stands, such as `edge.listen`, or else the nearest table around it.
+/// Where the setting with this path stands, such as `edge.listen` or `sites.0.hosts`, or else the nearest value around it.
 pub(super) fn place(table: &DeTable<'_>, path: &str) -> Option<Range<usize>> {
-    let mut table = table;
-    let mut found = None;
-    for key in path.split('.') {
-        let Some(value) = table.get(key) else { break };
-        found = Some(value.span());
-        match value.get_ref().as_table() {
-            Some(inner) => table = inner,
-            None => break,
-        }
+    let mut keys = path.split('.');
+    let mut value = table.get(keys.next()?)?;
+    for key in keys {
+        let inner = match value.get_ref() {
+            DeValue::Table(table) => table.get(key),
+            DeValue::Array(array) => key.parse().ok().and_then(|index: usize| array.get(index)),
+            _ => None,
+        };
+        let Some(inner) = inner else { break };
+        value = inner;
     }
-    found
+    Some(value.span())
 }
 
 /// Removes the key or value that takes these bytes. False when there is none.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use selvedge_control::{Control, PublicUrl};
-use selvedge_edge::{AdminState, Edge, Explain, Readiness, admin_router};
+use selvedge_edge::{AdminState, Edge, Explain, Problem, Readiness, Sites, Surroundings, admin_router};
 use selvedge_engine::{Engine, EngineConfig, EngineHandle, StartError};
 use selvedge_model::Snapshot;
 use selvedge_store::{Artifacts, SecretKey, Store};
@@ -50,6 +50,8 @@ pub(crate) struct Server {
     control: Control,
     readiness: Arc<Readiness>,
     edge: Edge,
+    /// Replaces the sites that are served.
+    sites: watch::Sender<Arc<Sites>>,
     engine: Engine,
     deployed: watch::Receiver<Arc<Snapshot>>,
     access_log: AccessLog,
@@ -101,7 +103,17 @@ impl Server {
         } else {
             (None, None)
         };
-        let edge = Edge::start(settings.edge, follow, engine.handle(), &access_log, &metrics, explain)
+        let sites = Sites::new(settings.site_settings()).map_err(|problems| bad_sites(&problems))?;
+        let (sites, newest_sites) = watch::channel(Arc::new(sites));
+        let surroundings = Surroundings {
+            config: settings.edge,
+            sites: newest_sites,
+            snapshot: follow,
+            access_log: &access_log,
+            metrics: &metrics,
+            explain,
+        };
+        let edge = Edge::start(surroundings, engine.handle())
             .map_err(|error| Failure::new("listen", error.to_string()))?;
 
         let http = edge.addresses().to_vec();
@@ -137,6 +149,7 @@ impl Server {
             control,
             readiness,
             edge,
+            sites,
             engine,
             deployed,
             access_log,
@@ -158,7 +171,18 @@ impl Server {
     /// at once.
     pub(crate) fn run(self) -> Outcome {
         let Self {
-            grace, runtime, listener, router, control, readiness, edge, engine, access_log, lock, ..
+            grace,
+            runtime,
+            listener,
+            router,
+            control,
+            readiness,
+            edge,
+            sites,
+            engine,
+            access_log,
+            lock,
+            ..
         } = self;
         runtime.block_on(async {
             let failed = |error| Failure::new("start", format!("signals and sockets: {error}"));
@@ -183,6 +207,7 @@ impl Server {
             }
             Ok(())
         })?;
+        drop(sites);
         access_log.finish();
         drop(lock);
         Ok(())
@@ -271,6 +296,13 @@ fn secret_key() -> Outcome<Option<SecretKey>> {
         Ok(key) => SecretKey::from_hex(&key).map(Some).map_err(data_failure),
         Err(_) => Ok(None),
     }
+}
+
+/// For settings that did not come from a file, which would have been checked when it was read.
+fn bad_sites(problems: &[Problem]) -> Failure {
+    let lines: Vec<String> =
+        problems.iter().map(|problem| format!("{}: {}", problem.setting, problem.message)).collect();
+    Failure::new("bad_config", lines.join("; "))
 }
 
 fn data_failure(error: impl std::fmt::Display) -> Failure {

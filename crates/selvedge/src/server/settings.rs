@@ -1,10 +1,11 @@
 //! Settings of a running Selvedge: defaults, then `selvedge.toml`, then the command line.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
-use selvedge_edge::EdgeConfig;
+use selvedge_edge::{EdgeConfig, SiteConfig, SiteSettings, Sites, StepConfig};
 use selvedge_engine::EngineConfig;
 use selvedge_telemetry::DiagnosticsConfig;
 use serde::{Deserialize, Serialize};
@@ -26,6 +27,10 @@ pub(crate) struct Settings {
     pub(crate) admin: SocketAddr,
     /// The HTTP front.
     pub(crate) edge: EdgeConfig,
+    /// Hosts, and what answers for them. Hosts that no site has belong to deployed workers.
+    pub(crate) sites: Vec<SiteConfig>,
+    /// Steps that requests pass where a `use` names them.
+    pub(crate) middleware: BTreeMap<String, StepConfig>,
     /// Sandboxes.
     pub(crate) engine: EngineConfig,
     /// What Selvedge says about itself on standard error.
@@ -41,6 +46,8 @@ impl Default for Settings {
             data: PathBuf::new(),
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
             edge: EdgeConfig::default(),
+            sites: Vec::new(),
+            middleware: BTreeMap::new(),
             engine: EngineConfig::default(),
             diagnostics: DiagnosticsConfig { filter: "warn".into(), ..DiagnosticsConfig::default() },
             explain: false,
@@ -61,6 +68,9 @@ impl Settings {
             let setting = problem.split([':', ' ']).next().unwrap_or_default();
             problems.push((format!("edge.{setting}"), problem));
         }
+        if let Err(found) = Sites::new(self.site_settings()) {
+            problems.extend(found.into_iter().map(|problem| (problem.setting, problem.message)));
+        }
         if let Err(error) = self.diagnostics.check() {
             problems.push(("diagnostics.filter".into(), error.to_string()));
         }
@@ -70,6 +80,11 @@ impl Settings {
             problems.push(("admin".into(), problem));
         }
         problems
+    }
+
+    /// What sites are made of.
+    pub(crate) fn site_settings(&self) -> SiteSettings<'_> {
+        SiteSettings { sites: &self.sites, middleware: &self.middleware, common: &self.edge.uses }
     }
 
     /// JSON Schema of the file, for editors.
@@ -136,6 +151,14 @@ mod tests {
             ("[edge]\nlisten = []", 2, "at least one address"),
             ("[edge]\nidle_timeout_ms = 0", 1, "timeouts"),
             ("[diagnostics]\nfilter = \"no=such=thing\"", 2, "filter"),
+            (
+                "[[sites]]\nhosts = [\"a\"]\n[[sites.routes]]\npath = \"a\"\nrespond = {}",
+                4,
+                "must begin with /",
+            ),
+            ("[[sites]]\nhosts = [\"a\"]\nuse = [\"x\"]", 3, "there is no [middleware.x]"),
+            ("[middleware.x.headers]\nrequest = { a = \"{no}\" }", 1, "there is no variable {no}"),
+            ("[[sites]]\nhosts = [\"a\"]\n[[sites.routes]]\npath = \"/\"", 3, "nothing answers"),
             ("admin = \"127.0.0.1:7\"\n[edge]\nlisten = [\"127.0.0.1:7\"]", 1, "control API"),
         ] {
             let failure = read(text).unwrap_err();

@@ -26,8 +26,10 @@ pub struct AccessRecord<'a> {
     pub bytes: u64,
     /// From the request's head to the end of the response body, microseconds.
     pub duration_us: u64,
-    /// Account and script, where a route was found.
+    /// Account and script, where a worker was found.
     pub worker: Option<(&'a str, &'a str)>,
+    /// The site's route that answered, as its path was written.
+    pub route: Option<&'a str>,
     /// Id, also in `x-request-id`.
     pub request_id: &'a [u8],
     /// Code of the error, where there was one.
@@ -100,7 +102,7 @@ impl Formatter {
                 out.push(b'/');
                 out.extend_from_slice(script.as_bytes());
             }
-            None => out.push(b'-'),
+            None => escape::text(record.route.unwrap_or("-").as_bytes(), out),
         }
         out.push(b' ');
         integer(record.duration_us / 1000, out);
@@ -135,6 +137,9 @@ impl Formatter {
         if let Some((account, script)) = record.worker {
             member("account", account.as_bytes(), out);
             member("script", script.as_bytes(), out);
+        }
+        if let Some(route) = record.route {
+            member("route", route.as_bytes(), out);
         }
         if let Some(code) = record.code {
             member("code", code.as_bytes(), out);

@@ -14,6 +14,7 @@ fn sample<'a>() -> AccessRecord<'a> {
         bytes: 12,
         duration_us: 1_045,
         worker: Some(("default", "hello")),
+        route: None,
         request_id: b"abc-1",
         code: None,
         referer: None,

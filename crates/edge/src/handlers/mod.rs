@@ -1,0 +1,55 @@
+//! What answers at the end of a route.
+
+mod redirect;
+mod respond;
+mod worker;
+
+use http::{Request, Response};
+
+pub use redirect::RedirectConfig;
+pub use respond::RespondConfig;
+
+use redirect::Redirect;
+use respond::Respond;
+pub(crate) use worker::WorkerName;
+
+use crate::body::{Content, RequestBody};
+use crate::exchange::Exchange;
+use crate::refusal::Refusal;
+use crate::request::Facts;
+
+/// What answers.
+#[derive(Debug)]
+pub(crate) enum Handler {
+    Worker(WorkerName),
+    Redirect(Redirect),
+    Respond(Respond),
+}
+
+impl Handler {
+    pub(crate) fn worker(name: &str) -> Result<Self, String> {
+        WorkerName::new(name).map(Self::Worker)
+    }
+
+    pub(crate) fn redirect(config: &RedirectConfig) -> Result<Self, String> {
+        Redirect::new(config).map(Self::Redirect)
+    }
+
+    pub(crate) fn respond(config: &RespondConfig) -> Result<Self, String> {
+        Respond::new(config).map(Self::Respond)
+    }
+
+    /// Answers a request.
+    pub(crate) async fn answer(
+        &self,
+        exchange: &mut Exchange,
+        request: Box<Request<RequestBody>>,
+        facts: &Facts,
+    ) -> Result<Response<Content>, Refusal> {
+        match self {
+            Self::Worker(name) => name.answer(exchange, request, facts).await,
+            Self::Redirect(redirect) => redirect.answer(exchange, &request),
+            Self::Respond(respond) => Ok(respond.answer(exchange, &request)),
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Sites: which hosts are answered for here, by which routes. Compiled once and shared by all threads, replaced as a whole when
+//! settings change.
+
+pub(crate) mod config;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::{HeaderName, Method, Request};
+use selvedge_router::{Asked, Condition, Found, HostPattern, Hosts, Miss, PathPattern, Routes, Test};
+
+pub use config::{Problem, RouteConfig, SiteConfig};
+
+use crate::body::RequestBody;
+use crate::handlers::Handler;
+use crate::steps::{Step, StepConfig};
+use crate::template::without_port;
+
+/// All sites, ready to serve.
+#[derive(Debug, Default)]
+pub struct Sites {
+    hosts: Hosts<Arc<Site>>,
+    /// What every request passes, whoever answers.
+    pub(crate) common: Vec<Arc<Step>>,
+}
+
+/// What is known of one site.
+#[derive(Debug)]
+pub(crate) struct Site {
+    routes: Routes<Arc<Route>>,
+}
+
+/// One route: the steps a request passes, and what answers it.
+#[derive(Debug)]
+pub(crate) struct Route {
+    /// For logs and metrics: the path as it was written.
+    pub(crate) name: String,
+    pub(crate) steps: Vec<Arc<Step>>,
+    pub(crate) handler: Handler,
+}
+
+/// All settings that sites are made of.
+#[derive(Clone, Copy, Debug)]
+pub struct SiteSettings<'a> {
+    /// `[[sites]]`
+    pub sites: &'a [SiteConfig],
+    /// `[middleware.NAME]`
+    pub middleware: &'a BTreeMap<String, StepConfig>,
+    /// `use` of `[edge]`: before each site's own.
+    pub common: &'a [String],
+}
+
+impl Sites {
+    /// Compiles settings, or says all that is wrong with them.
+    pub fn new(settings: SiteSettings<'_>) -> Result<Self, Vec<Problem>> {
+        let mut compiler = Compiler { problems: Vec::new(), steps: BTreeMap::new() };
+        compiler.steps(settings.middleware);
+        let common = compiler.chain("edge.use", settings.common);
+        let mut hosts = Hosts::default();
+        for (index, site) in settings.sites.iter().enumerate() {
+            compiler.site(&format!("sites.{index}"), site, &common, &mut hosts);
+        }
+        match compiler.problems {
+            problems if problems.is_empty() => Ok(Self { hosts, common }),
+            problems => Err(problems),
+        }
+    }
+
+    /// The site of a host, which may have a port.
+    pub(crate) fn site(&self, host: &str) -> Option<&Arc<Site>> {
+        if self.hosts.is_empty() { None } else { self.hosts.get(without_port(host)) }
+    }
+}
+
+impl Site {
+    /// The route that takes a request.
+    pub(crate) fn route(
+        &self,
+        request: &Request<RequestBody>,
+        client: IpAddr,
+        dice: impl FnMut() -> f64,
+    ) -> Result<Found<'_, Arc<Route>>, Miss> {
+        let asked = Asked {
+            method: request.method(),
+            path: request.uri().path(),
+            query: request.uri().query().unwrap_or_default(),
+            headers: request.headers(),
+            client,
+        };
+        self.routes.find(&asked, dice)
+    }
+}
+
+/// Compiles settings and collects what is wrong with them.
+struct Compiler {
+    problems: Vec<Problem>,
+    /// `None` where the settings of a step are wrong, which was said already.
+    steps: BTreeMap<String, Option<Arc<Step>>>,
+}
+
+impl Compiler {
+    fn problem(&mut self, setting: &str, message: impl ToString) {
+        self.problems.push(Problem { setting: setting.to_owned(), message: message.to_string() });
+    }
+
+    /// The value, or its problem noted.
+    fn checked<T, E: ToString>(&mut self, setting: &str, result: Result<T, E>) -> Option<T> {
+        result.map_err(|error| self.problem(setting, error)).ok()
+    }
+
+    fn steps(&mut self, middleware: &BTreeMap<String, StepConfig>) {
+        for (name, config) in middleware {
+            let step = self.checked(&format!("middleware.{name}"), Step::new(config));
+            self.steps.insert(name.clone(), step.map(Arc::new));
+        }
+    }
+
+    fn chain(&mut self, setting: &str, names: &[String]) -> Vec<Arc<Step>> {
+        let mut chain = Vec::new();
+        for name in names {
+            match self.steps.get(name) {
+                Some(step) => chain.extend(step.clone()),
+                None => {
+                    let known: BTreeSet<&str> = self.steps.keys().map(String::as_str).collect();
+                    let known: Vec<&str> = known.into_iter().collect();
+                    let there = match known.is_empty() {
+                        true => "there is none yet".to_owned(),
+                        false => format!("there are: {}", known.join(", ")),
+                    };
+                    self.problem(setting, format!("there is no [middleware.{name}]; {there}"));
+                }
+            }
+        }
+        chain
+    }
+
+    fn site(&mut self, at: &str, site: &SiteConfig, common: &[Arc<Step>], hosts: &mut Hosts<Arc<Site>>) {
+        let mut steps = common.to_vec();
+        steps.extend(self.chain(&format!("{at}.use"), &site.uses));
+        let mut routes = Vec::new();
+        for (index, route) in site.routes.iter().enumerate() {
+            routes.extend(self.route(&format!("{at}.routes.{index}"), route, &steps));
+        }
+        let count = routes.len();
+        let routes = match Routes::new(routes) {
+            Ok(routes) => routes,
+            Err((place, error)) => {
+                // Its place among the good ones is its place among all where all are good.
+                let place = if count == site.routes.len() { place } else { 0 };
+                return self.problem(&format!("{at}.routes.{place}.path"), error);
+            }
+        };
+        let compiled = Arc::new(Site { routes });
+        if site.hosts.is_empty() {
+            self.problem(
+                &format!("{at}.hosts"),
+                "name at least one host, or \"*\" for all that no other site has",
+            );
+        }
+        for host in &site.hosts {
+            let setting = format!("{at}.hosts");
+            let Some(pattern) = self.checked(&setting, host.parse::<HostPattern>()) else { continue };
+            if !hosts.insert(&pattern, compiled.clone()) {
+                self.problem(&setting, format!("{host:?} belongs to another site already"));
+            }
+        }
+    }
+
+    fn route(
+        &mut self,
+        at: &str,
+        route: &RouteConfig,
+        site: &[Arc<Step>],
+    ) -> Option<selvedge_router::Route<Arc<Route>>> {
+        let path = self.checked(&format!("{at}.path"), route.path.parse::<PathPattern>());
+        let methods: Vec<Method> = route
+            .methods
+            .iter()
+            .filter_map(|method| {
+                let parsed = Some(method).filter(|method| method.bytes().all(|b| b.is_ascii_uppercase()));
+                let parsed = parsed.and_then(|method| method.parse().ok()).ok_or_else(|| {
+                    format!("{method:?} is no method; they are written in capital letters, such as \"GET\"")
+                });
+                self.checked(&format!("{at}.methods"), parsed)
+            })
+            .collect();
+        let conditions = self.conditions(at, route);
+        let mut steps = site.to_vec();
+        steps.extend(self.chain(&format!("{at}.use"), &route.uses));
+        let handler = self.handler(at, route)?;
+        let target = Arc::new(Route { name: route.path.clone(), steps, handler });
+        Some(selvedge_router::Route { path: path?, methods, conditions, weight: route.weight, target })
+    }
+
+    fn conditions(&mut self, at: &str, route: &RouteConfig) -> Vec<Condition> {
+        let mut conditions = Vec::new();
+        for (name, test) in &route.headers {
+            let setting = format!("{at}.headers.{name}");
+            let field = self.checked(&setting, name.parse::<HeaderName>());
+            let test = self.checked(&setting, Test::parse(test));
+            conditions.extend(field.zip(test).map(|(field, test)| Condition::Header(field, test)));
+        }
+        for (name, test) in &route.query {
+            let test = self.checked(&format!("{at}.query.{name}"), Test::parse(test));
+            conditions.extend(test.map(|test| Condition::Query(name.clone(), test)));
+        }
+        if !route.clients.is_empty() {
+            let setting = format!("{at}.clients");
+            let networks = route.clients.iter().filter_map(|text| self.checked(&setting, text.parse()));
+            conditions.push(Condition::Address(networks.collect()));
+        }
+        conditions
+    }
+
+    /// What answers: exactly one thing.
+    fn handler(&mut self, at: &str, route: &RouteConfig) -> Option<Handler> {
+        let mut found: Vec<(&str, Result<Handler, String>)> = Vec::new();
+        found.extend(route.worker.as_ref().map(|name| ("worker", Handler::worker(name))));
+        found.extend(route.redirect.as_ref().map(|config| ("redirect", Handler::redirect(config))));
+        found.extend(route.respond.as_ref().map(|config| ("respond", Handler::respond(config))));
+        if found.len() != 1 {
+            let message = match &found[..] {
+                [] => "nothing answers here: add worker, redirect or respond".to_owned(),
+                several => {
+                    let names: Vec<&str> = several.iter().map(|(name, _)| *name).collect();
+                    format!("{} cannot all answer; leave one", names.join(" and "))
+                }
+            };
+            self.problem(at, message);
+            return None;
+        }
+        let (name, handler) = found.remove(0);
+        self.checked(&format!("{at}.{name}"), handler)
+    }
+}

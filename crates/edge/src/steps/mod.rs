@@ -1,0 +1,65 @@
+//! Middleware: what a request passes on its way to what answers, in the order that `use` names.
+
+mod headers;
+mod worker;
+
+use http::{Request, Response};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use headers::HeadersConfig;
+pub use worker::WorkerStepConfig;
+
+use crate::body::{Content, RequestBody};
+use crate::exchange::Exchange;
+use crate::refusal::Refusal;
+
+/// What a step wants done to the response, whoever answers.
+pub(crate) type Later = Box<dyn FnOnce(&mut Response<Content>)>;
+
+/// How it goes on after a step.
+#[derive(Debug)]
+pub(crate) enum Flow {
+    /// With the next step.
+    On,
+    /// It does not: this is the answer.
+    Answer(Response<Content>),
+    /// It does not, and that is why.
+    Refuse(Refusal),
+}
+
+/// `[middleware.NAME]`: one table in it says which.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StepConfig {
+    /// Sets and removes header fields.
+    Headers(HeadersConfig),
+    /// A worker looks at requests.
+    Worker(WorkerStepConfig),
+}
+
+/// One step, ready to run. Shared by all threads.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Headers(headers::Headers),
+    Worker(worker::WorkerStep),
+}
+
+impl Step {
+    /// The error is a sentence.
+    pub(crate) fn new(config: &StepConfig) -> Result<Self, String> {
+        Ok(match config {
+            StepConfig::Headers(config) => Self::Headers(headers::Headers::new(config)?),
+            StepConfig::Worker(config) => Self::Worker(worker::WorkerStep::new(config)?),
+        })
+    }
+
+    /// Looks at a request before what follows does. It may change it, answer it, and leave something to do for later.
+    pub(crate) async fn before(&self, exchange: &mut Exchange, request: &mut Request<RequestBody>) -> Flow {
+        match self {
+            Self::Headers(step) => step.before(exchange, request),
+            // Boxed, so that requests that pass none reserve no room for it.
+            Self::Worker(step) => Box::pin(step.before(exchange, request)).await,
+        }
+    }
+}
