@@ -279,7 +279,7 @@ async fn pass(
     for step in steps {
         match step.before(exchange, &mut request).await {
             Flow::On => {}
-            Flow::Answer(answer) => return Ok(answer),
+            Flow::Answer(answer) => return Ok(*answer),
             Flow::Refuse(refusal) => return Err(refusal),
         }
     }

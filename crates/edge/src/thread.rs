@@ -1,5 +1,10 @@
 //! What one serving thread owns. Nothing here is shared between threads, except counters that are.
 
+#![allow(
+    clippy::redundant_allocation,
+    reason = "a thread's own count keeps threads from contending for the shared one"
+)]
+
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::rc::Rc;

@@ -41,7 +41,8 @@ impl FromStr for HostPattern {
             let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
             (1..=63).contains(&label.len()) && label.bytes().all(plain)
         };
-        if !(is_address && !wild) && (name.len() > 253 || !name.split('.').all(label)) {
+        let is_name = name.len() <= 253 && name.split('.').all(label);
+        if !is_name && (wild || !is_address) {
             return Err(BadHost(text.into()));
         }
         Ok(if wild { Self::Under(format!(".{name}")) } else { Self::Exact(name.into()) })

@@ -23,7 +23,7 @@ pub(crate) enum Flow {
     /// With the next step.
     On,
     /// It does not: this is the answer.
-    Answer(Response<Content>),
+    Answer(Box<Response<Content>>),
     /// It does not, and that is why.
     Refuse(Refusal),
 }

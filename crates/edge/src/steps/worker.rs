@@ -54,7 +54,7 @@ impl WorkerStep {
             Err(refusal) => return Flow::Refuse(refusal),
         };
         if answer.headers_mut().remove(NEXT).is_none() {
-            return Flow::Answer(answer);
+            return Flow::Answer(Box::new(answer));
         }
         let mut for_response = HeaderMap::new();
         for (name, value) in answer.headers() {
