@@ -1,9 +1,10 @@
-//! Compressed formats, one step at a time: gzip (RFC 1952), zlib's (RFC 1950), bare deflate (RFC 1951) and
-//! Brotli (RFC 7932). A step takes a bounded piece of the input and fills a bounded piece of output, so that who calls
+//! Compressed formats, one step at a time: gzip (RFC 1952), zlib's (RFC 1950), bare deflate (RFC 1951),
+//! Brotli (RFC 7932) and Zstandard (RFC 8878). A step takes a bounded piece of the input and fills a bounded piece of output, so that who calls
 //! decides how fast a bomb goes off, and may stop between any two steps.
 
 mod brotli;
 mod zlib;
+mod zstd;
 
 /// Most of the input that one step takes, bytes.
 pub const STEP_INPUT_MAX: usize = 64 << 10;
@@ -29,6 +30,10 @@ pub enum Format {
     BrotliCompress,
     /// Out of Brotli.
     BrotliDecompress,
+    /// Into Zstandard.
+    ZstdCompress,
+    /// Out of one frame of Zstandard.
+    ZstdDecompress,
 }
 
 impl Format {
@@ -52,9 +57,9 @@ impl Format {
 /// What may be set. Values out of range are taken for the nearest one in it.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// 0 to 9, for Brotli 0 to 11; `None` is the format's own default.
+    /// 0 to 9, for Brotli 0 to 11, for Zstandard 1 to 19; `None` is the format's own default.
     pub level: Option<i32>,
-    /// Base-2 logarithm of the window: 9 to 15, for Brotli 10 to 24.
+    /// Base-2 logarithm of the window: 9 to 15, for Brotli 10 to 24, for Zstandard 10 to 23.
     pub window_bits: Option<i32>,
     /// 1 to 9: memory for speed, zlib's formats only.
     pub mem_level: Option<i32>,
@@ -169,6 +174,8 @@ enum State {
     Inflate(Box<zlib::Decoder>),
     Compress(Box<brotli::Encoder>),
     Decompress(Box<brotli::Decoder>),
+    ZstdCompress(Box<zstd::Encoder>),
+    ZstdDecompress(Box<zstd::Decoder>),
     Failed(Error),
 }
 
@@ -190,6 +197,8 @@ impl Codec {
             }
             Format::BrotliCompress => State::Compress(Box::new(brotli::Encoder::new(&options))),
             Format::BrotliDecompress => State::Decompress(Box::new(brotli::Decoder::new())),
+            Format::ZstdCompress => State::ZstdCompress(Box::new(zstd::Encoder::new(&options)?)),
+            Format::ZstdDecompress => State::ZstdDecompress(Box::new(zstd::Decoder::new()?)),
         };
         Ok(Self { format, options, state })
     }
@@ -210,6 +219,8 @@ impl Codec {
             }
             Format::BrotliCompress => brotli::encoder_size(options),
             Format::BrotliDecompress => brotli::DECODER_SIZE,
+            Format::ZstdCompress => zstd::encoder_size(options),
+            Format::ZstdDecompress => zstd::DECODER_SIZE + zstd::DECODER_WINDOW,
         }
     }
 
@@ -234,6 +245,8 @@ impl Codec {
             State::Inflate(codec) => codec.step(input, output),
             State::Compress(codec) => codec.step(input, output, flush),
             State::Decompress(codec) => codec.step(input, output),
+            State::ZstdCompress(codec) => codec.step(input, output, flush),
+            State::ZstdDecompress(codec) => codec.step(input, output),
             State::Failed(error) => Err(*error),
         }));
         let stepped = stepped.unwrap_or(Err(Error::State));

@@ -2,12 +2,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-const PAIRS: [(Format, Format); 5] = [
+const PAIRS: [(Format, Format); 6] = [
     (Format::Gzip, Format::Gunzip),
     (Format::Deflate, Format::Inflate),
     (Format::DeflateRaw, Format::InflateRaw),
     (Format::Gzip, Format::Unzip),
     (Format::BrotliCompress, Format::BrotliDecompress),
+    (Format::ZstdCompress, Format::ZstdDecompress),
 ];
 
 /// Everything that comes out, and whether the end was seen; `room` bytes of output and `piece` bytes of input a step.
@@ -40,7 +41,7 @@ proptest! {
 
     #[test]
     fn what_goes_in_comes_out(
-        data in proptest::collection::vec(0u8..4, 0..20_000), piece in 1usize..5000, room in 1usize..5000, pair in 0usize..5,
+        data in proptest::collection::vec(0u8..4, 0..20_000), piece in 1usize..5000, room in 1usize..5000, pair in 0usize..6,
     ) {
         let (there, back) = PAIRS[pair];
         let packed = run(&mut new(there), &data, piece, room).unwrap();
@@ -52,7 +53,7 @@ proptest! {
     }
 
     #[test]
-    fn rubbish_is_survived(data in proptest::collection::vec(any::<u8>(), 0..2000), pair in 0usize..5, flip in 0usize..2000) {
+    fn rubbish_is_survived(data in proptest::collection::vec(any::<u8>(), 0..2000), pair in 0usize..6, flip in 0usize..2000) {
         let (there, back) = PAIRS[pair];
         let _ = run(&mut new(back), &data, 100, 1000);
         let mut packed = encoded(there, &data);
@@ -165,4 +166,12 @@ fn the_window_of_brotli_is_known_at_once() {
 fn crc() {
     assert_eq!(crc32(0, b"123456789"), 0xcbf4_3926);
     assert_eq!(crc32(crc32(0, b"1234"), b"56789"), 0xcbf4_3926);
+}
+
+#[test]
+fn a_frame_of_zstandard_cannot_ask_for_more_window_than_the_web_allows() {
+    // A head that claims a window of 2 GiB (RFC 8878, section 3.1.1.1.2), then nothing.
+    let mut codec = new(Format::ZstdDecompress);
+    let claim = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 0x01, 0x00, 0x00];
+    assert!(matches!(codec.step(&claim, &mut [0; 10], Flush::None), Err(Error::Data(_))));
 }

@@ -1,1 +1,6 @@
-//! How often somebody may ask: token buckets and windows, in this process or shared through Redis.
+//! How often somebody may ask, from where, and in what shape: token buckets and windows, in this process or shared
+//! through Redis; networks; cross-origin rules; validation and transformation of heads and bodies. No I/O but to Redis.
+
+pub mod networks;
+pub mod rate;
+pub mod span;
