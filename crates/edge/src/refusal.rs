@@ -65,6 +65,21 @@ impl Refusal {
         "method_not_allowed",
         "This address does not take requests of this method.",
     );
+    pub(crate) const RATE_LIMITED: Self = Self::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "rate_limited",
+        "Too many requests. Try again after the time in Retry-After.",
+    );
+    pub(crate) const LIMIT_UNAVAILABLE: Self = Self {
+        retry_after: Some(1),
+        ..Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "limit_unavailable",
+            "Requests cannot be counted at the moment. Try again.",
+        )
+    };
+    pub(crate) const ADDRESS_DENIED: Self =
+        Self::new(StatusCode::FORBIDDEN, "address_denied", "Requests from this address are not taken.");
     pub(crate) const WEBSOCKET_VERSION: Self = Self {
         close: true,
         ..Self::new(

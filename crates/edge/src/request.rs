@@ -270,7 +270,10 @@ async fn pass(
 ) -> Result<Response<Content>, Refusal> {
     let sites;
     let steps = match &place {
-        Place::Route(route) => &route.steps,
+        Place::Route(route) => {
+            exchange.route = Some(route.clone());
+            &route.steps
+        }
         Place::Worker(_) => {
             sites = exchange.thread.sites();
             &sites.common
@@ -284,10 +287,7 @@ async fn pass(
         }
     }
     match place {
-        Place::Route(route) => {
-            exchange.route = Some(route.clone());
-            route.handler.answer(exchange, request, facts).await
-        }
+        Place::Route(route) => route.handler.answer(exchange, request, facts).await,
         Place::Worker(worker) => run_worker(exchange, worker, request, facts).await,
     }
 }

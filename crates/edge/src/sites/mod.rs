@@ -111,7 +111,7 @@ impl Compiler {
 
     fn steps(&mut self, middleware: &BTreeMap<String, StepConfig>) {
         for (name, config) in middleware {
-            let step = self.checked(&format!("middleware.{name}"), Step::new(config));
+            let step = self.checked(&format!("middleware.{name}"), Step::new(name, config));
             self.steps.insert(name.clone(), step.map(Arc::new));
         }
     }

@@ -1,6 +1,8 @@
 //! Middleware: what a request passes on its way to what answers, in the order that `use` names.
 
 mod headers;
+mod ip;
+mod rate_limit;
 mod worker;
 
 use http::{Request, Response};
@@ -8,6 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use headers::HeadersConfig;
+use selvedge_limit::networks::IpRules;
+use selvedge_limit::rate::RateLimit;
 pub use worker::WorkerStepConfig;
 
 use crate::body::{Content, RequestBody};
@@ -34,6 +38,10 @@ pub(crate) enum Flow {
 pub enum StepConfig {
     /// Sets and removes header fields.
     Headers(HeadersConfig),
+    /// Lets clients of some addresses in only, or keeps some out.
+    Ip(IpRules),
+    /// Limits how often somebody may ask.
+    RateLimit(RateLimit),
     /// A worker looks at requests.
     Worker(WorkerStepConfig),
 }
@@ -42,14 +50,20 @@ pub enum StepConfig {
 #[derive(Debug)]
 pub(crate) enum Step {
     Headers(headers::Headers),
+    Ip(ip::Ip),
+    RateLimit(Box<rate_limit::RateLimitStep>),
     Worker(worker::WorkerStep),
 }
 
 impl Step {
-    /// The error is a sentence.
-    pub(crate) fn new(config: &StepConfig) -> Result<Self, String> {
+    /// Of `[middleware.NAME]`. The error is a sentence.
+    pub(crate) fn new(name: &str, config: &StepConfig) -> Result<Self, String> {
         Ok(match config {
             StepConfig::Headers(config) => Self::Headers(headers::Headers::new(config)?),
+            StepConfig::Ip(config) => Self::Ip(ip::Ip::new(config)?),
+            StepConfig::RateLimit(config) => {
+                Self::RateLimit(Box::new(rate_limit::RateLimitStep::new(name, config)?))
+            }
             StepConfig::Worker(config) => Self::Worker(worker::WorkerStep::new(config)?),
         })
     }
@@ -58,6 +72,8 @@ impl Step {
     pub(crate) async fn before(&self, exchange: &mut Exchange, request: &mut Request<RequestBody>) -> Flow {
         match self {
             Self::Headers(step) => step.before(exchange, request),
+            Self::Ip(step) => step.before(exchange),
+            Self::RateLimit(step) => step.before(exchange, request).await,
             // Boxed, so that requests that pass none reserve no room for it.
             Self::Worker(step) => Box::pin(step.before(exchange, request)).await,
         }

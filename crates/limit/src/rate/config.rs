@@ -34,7 +34,7 @@ pub enum Fallback {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SharedStore {
-    /// `redis://[user:password@]host[:port][/database]`, or `redis+unix:///path/to/socket`.
+    /// `redis://[user:password@]host[:port][/database]`, `rediss://` with TLS, or `redis+unix:///path/to/socket`.
     pub url: String,
     /// Begins the names of all keys.
     #[serde(default = "SharedStore::default_prefix")]

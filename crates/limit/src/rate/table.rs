@@ -29,11 +29,13 @@ struct Place<S> {
     state: S,
 }
 
+type Places<S> = Box<[Place<S>]>;
+
 pub(super) struct Table<S> {
     terms: Terms,
     hasher: RandomState,
     /// Each has as many sets as the others.
-    shards: Box<[Mutex<Box<[Place<S>]>>]>,
+    shards: Box<[Mutex<Places<S>>]>,
     sets: usize,
 }
 
