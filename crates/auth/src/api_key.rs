@@ -19,6 +19,7 @@ use crate::bounded::Digest;
 use crate::credential::{Place, Twice};
 use crate::denial::{Denial, quoted};
 use crate::identity::{Forward, ForwardConfig, Identity};
+use crate::secret::Hidden;
 
 /// What keys made here begin with, so that scanners of leaked secrets find them.
 pub const PREFIX: &str = "sv_";
@@ -72,7 +73,7 @@ pub struct KeyConfig {
     /// Whose it is.
     pub name: String,
     /// `sha256:` and the digest of the key in hexadecimal, as `selvedge key new` prints it.
-    pub hash: String,
+    pub hash: Hidden,
     /// What its owner is.
     #[serde(default)]
     pub roles: Vec<String>,
@@ -186,7 +187,7 @@ impl ApiKeys {
         let mut keys: HashMap<[u8; 8], Key> = HashMap::new();
         for config in config.keys.iter().chain(&more) {
             let digest =
-                parse_hash(&config.hash).ok_or_else(|| ApiKeyConfigError::Hash(config.name.clone()))?;
+                parse_hash(&config.hash.0).ok_or_else(|| ApiKeyConfigError::Hash(config.name.clone()))?;
             let expires = match &config.expires {
                 Some(date) => parse_date(date)
                     .ok_or_else(|| ApiKeyConfigError::Date(config.name.clone(), date.clone()))?,
@@ -320,7 +321,7 @@ mod tests {
     fn key(name: &str, key: &str) -> KeyConfig {
         KeyConfig {
             name: name.into(),
-            hash: hash(key),
+            hash: Hidden(hash(key)),
             roles: vec!["r".into()],
             scopes: vec![],
             expires: None,
@@ -395,8 +396,8 @@ mod tests {
             change(&mut one);
             ApiKeys::new(&config(vec![one]), Path::new("/"))
         };
-        assert!(with(&|key| key.hash = "abc".into()).is_err());
-        assert!(with(&|key| key.hash = format!("sha256:{}", "g".repeat(64))).is_err());
+        assert!(with(&|key| key.hash = Hidden("abc".into())).is_err());
+        assert!(with(&|key| key.hash = Hidden(format!("sha256:{}", "g".repeat(64)))).is_err());
         assert!(with(&|key| key.expires = Some("tomorrow".into())).is_err());
         assert!(with(&|key| key.expires = Some("2027-02-31".into())).is_err());
         assert!(with(&|key| key.expires = Some("2027-01-31T12:00:00+02:00".into())).is_ok());

@@ -20,6 +20,7 @@ use crate::credential::{one, scheme};
 use crate::denial::{Denial, quoted};
 use crate::identity::{Forward, ForwardConfig, Identity};
 use crate::password::{Hash, HashError};
+use crate::secret::Hidden;
 
 /// Longest credentials, bytes, in their base64.
 const MAX_CREDENTIALS_BYTES: usize = 2048;
@@ -72,25 +73,16 @@ impl Default for BasicConfig {
 }
 
 /// One user.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserConfig {
     /// The name, without a colon.
     pub name: String,
     /// Hash of the password, as `selvedge key hash-password` prints it.
-    pub hash: String,
+    pub hash: Hidden,
     /// What they are.
     #[serde(default)]
     pub roles: Vec<String>,
-}
-
-impl fmt::Debug for UserConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UserConfig")
-            .field("name", &self.name)
-            .field("roles", &self.roles)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Settings that cannot work.
@@ -163,7 +155,7 @@ impl Basic {
         }
         let mut users = HashMap::new();
         for UserConfig { name, hash, roles } in all {
-            let hash = Hash::parse(&hash).map_err(|error| BasicConfigError::Hash(name.clone(), error))?;
+            let hash = Hash::parse(&hash.0).map_err(|error| BasicConfigError::Hash(name.clone(), error))?;
             let identity = Identity { subject: name.clone(), roles, ..Identity::default() };
             let fields = forward.fields(&identity);
             let user = Arc::new(User { hash, identity: Arc::new(identity), fields });
@@ -331,7 +323,7 @@ fn read_htpasswd(path: &Path) -> Result<Vec<UserConfig>, BasicConfigError> {
             line.split_once(':').ok_or_else(|| BasicConfigError::Line(path.into(), number + 1))?;
         // A comment may follow, after another colon.
         let hash = hash.split(':').next().unwrap_or(hash);
-        users.push(UserConfig { name: name.into(), hash: hash.into(), roles: Vec::new() });
+        users.push(UserConfig { name: name.into(), hash: Hidden(hash.into()), roles: Vec::new() });
     }
     Ok(users)
 }
@@ -347,7 +339,7 @@ mod tests {
     fn config(users: &[(&str, &str)]) -> BasicConfig {
         let user = |(name, password): &(&str, &str)| UserConfig {
             name: (*name).into(),
-            hash: hash(password),
+            hash: Hidden(hash(password)),
             roles: vec!["staff".into()],
         };
         BasicConfig { users: users.iter().map(user).collect(), ..BasicConfig::default() }

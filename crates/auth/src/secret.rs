@@ -36,6 +36,23 @@ pub struct SecretEnv {
     pub env: String,
 }
 
+/// A text of the settings that need not be seen: the hash of a password or key.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(hidden)")
+    }
+}
+
+impl Serialize for Hidden {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str("(hidden)")
+    }
+}
+
 /// A secret cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretError {

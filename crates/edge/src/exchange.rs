@@ -8,6 +8,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body::Frame;
+use selvedge_auth::Identity;
 use selvedge_engine::SocketEnd;
 use selvedge_model::Worker;
 use selvedge_router::Parameters;
@@ -35,6 +36,8 @@ pub(crate) struct Exchange {
     pub(crate) route: Option<Arc<Route>>,
     /// What the parameters of the route's path are.
     pub(crate) parameters: Parameters,
+    /// Who asks, once a step has found out.
+    pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) worker: Option<Arc<Worker>>,
     /// What steps want done to the response, whoever answers; the last goes first.
     pub(crate) later: Vec<Later>,
@@ -126,6 +129,7 @@ impl Exchange {
             client,
             route: None,
             parameters: Parameters::new(),
+            identity: None,
             worker: None,
             later: Vec::new(),
             status: StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST),

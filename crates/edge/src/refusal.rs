@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use selvedge_auth::Denial;
 use selvedge_engine::EngineError;
 use selvedge_engine::websocket::handshake::VERSION;
 use selvedge_http1::Violation;
@@ -170,6 +171,12 @@ impl From<Violation> for Refusal {
 /// Text that HTML takes for text.
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+impl From<&Denial> for Refusal {
+    fn from(denial: &Denial) -> Self {
+        Self { retry_after: denial.retry_after_s, ..Self::new(denial.status, denial.code, denial.message) }
+    }
 }
 
 impl From<&EngineError> for Refusal {

@@ -279,6 +279,10 @@ async fn pass(
             &sites.common
         }
     };
+    if facts.hop && !steps.is_empty() {
+        // Before the steps: the client's `Connection` must not name, and so remove, what they add.
+        headers::strip_request(request.headers_mut());
+    }
     for step in steps {
         match step.before(exchange, &mut request).await {
             Flow::On => {}

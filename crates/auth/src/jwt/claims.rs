@@ -125,7 +125,8 @@ fn has(found: &Value, wanted: &str) -> bool {
     match found {
         Value::String(text) => text == wanted,
         Value::Array(items) => items.iter().any(|item| has(item, wanted)),
-        Value::Bool(_) | Value::Number(_) => found.to_string() == wanted,
+        Value::Bool(yes) => wanted == if *yes { "true" } else { "false" },
+        Value::Number(number) => number.to_string().as_str() == wanted,
         _ => false,
     }
 }

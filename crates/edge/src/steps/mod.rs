@@ -1,12 +1,19 @@
 //! Middleware: what a request passes on its way to what answers, in the order that `use` names.
 
+mod api_key;
+mod basic;
 mod headers;
 mod ip;
+mod jwt;
 mod rate_limit;
 mod worker;
 
-use http::{Request, Response};
+use http::{Request, Response, header};
 use schemars::JsonSchema;
+use selvedge_auth::Denial;
+use selvedge_auth::api_key::ApiKeyConfig;
+use selvedge_auth::basic::BasicConfig;
+use selvedge_auth::jwt::JwtConfig;
 use serde::{Deserialize, Serialize};
 
 pub use headers::HeadersConfig;
@@ -32,6 +39,19 @@ pub(crate) enum Flow {
     Refuse(Refusal),
 }
 
+impl Flow {
+    /// Refuses a request that is not let pass, with what the client is asked for.
+    fn deny(exchange: &mut Exchange, denial: Denial) -> Self {
+        let refusal = Refusal::from(&denial);
+        if let Some(challenge) = denial.challenge {
+            exchange.later.push(Box::new(move |response| {
+                response.headers_mut().append(header::WWW_AUTHENTICATE, challenge);
+            }));
+        }
+        Self::Refuse(refusal)
+    }
+}
+
 /// `[middleware.NAME]`: one table in it says which.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -44,6 +64,12 @@ pub enum StepConfig {
     RateLimit(RateLimit),
     /// A worker looks at requests.
     Worker(WorkerStepConfig),
+    /// Asks for a JSON Web Token.
+    Jwt(Box<JwtConfig>),
+    /// Asks for an API key.
+    ApiKey(ApiKeyConfig),
+    /// Asks for a name and a password.
+    Basic(BasicConfig),
 }
 
 /// One step, ready to run. Shared by all threads.
@@ -53,6 +79,9 @@ pub(crate) enum Step {
     Ip(ip::Ip),
     RateLimit(Box<rate_limit::RateLimitStep>),
     Worker(worker::WorkerStep),
+    Jwt(Box<jwt::JwtStep>),
+    ApiKey(Box<api_key::ApiKeyStep>),
+    Basic(Box<basic::BasicStep>),
 }
 
 impl Step {
@@ -65,6 +94,9 @@ impl Step {
                 Self::RateLimit(Box::new(rate_limit::RateLimitStep::new(name, config)?))
             }
             StepConfig::Worker(config) => Self::Worker(worker::WorkerStep::new(config)?),
+            StepConfig::Jwt(config) => Self::Jwt(Box::new(jwt::JwtStep::new(config)?)),
+            StepConfig::ApiKey(config) => Self::ApiKey(Box::new(api_key::ApiKeyStep::new(config)?)),
+            StepConfig::Basic(config) => Self::Basic(Box::new(basic::BasicStep::new(config)?)),
         })
     }
 
@@ -76,6 +108,9 @@ impl Step {
             Self::RateLimit(step) => step.before(exchange, request).await,
             // Boxed, so that requests that pass none reserve no room for it.
             Self::Worker(step) => Box::pin(step.before(exchange, request)).await,
+            Self::Jwt(step) => Box::pin(step.before(exchange, request)).await,
+            Self::ApiKey(step) => step.before(exchange, request),
+            Self::Basic(step) => Box::pin(step.before(exchange, request)).await,
         }
     }
 }

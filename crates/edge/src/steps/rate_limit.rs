@@ -81,7 +81,7 @@ impl RateLimitStep {
         for part in &self.limit.key {
             let value: Option<&[u8]> = match part {
                 KeyPart::Address => None,
-                KeyPart::Identity => None,
+                KeyPart::Identity => exchange.identity.as_ref().map(|identity| identity.subject.as_bytes()),
                 KeyPart::Route => Some(exchange.route.as_ref().map_or("", |route| &route.name).as_bytes()),
                 KeyPart::Host => {
                     key.push(host_of(request).to_ascii_lowercase().as_bytes());
