@@ -209,6 +209,16 @@ impl Codec {
         Ok(())
     }
 
+    /// Starts over like [`Codec::reset`], in the memory it has, where the format can: not for Brotli, nor with a dictionary, nor
+    /// for decoders. False leaves it as it was.
+    pub fn rewind(&mut self) -> bool {
+        match &mut self.state {
+            State::Deflate(codec) if self.options.dictionary.is_empty() => codec.rewind(),
+            State::ZstdCompress(codec) => codec.rewind(),
+            _ => false,
+        }
+    }
+
     /// The most memory that a codec takes with these settings, bytes. A Brotli decoder finds out how much when it sees
     /// its first byte, see [`Codec::will_take`].
     pub fn size(format: Format, options: &Options) -> usize {

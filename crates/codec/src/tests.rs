@@ -175,3 +175,20 @@ fn a_frame_of_zstandard_cannot_ask_for_more_window_than_the_web_allows() {
     let claim = [0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 0x01, 0x00, 0x00];
     assert!(matches!(codec.step(&claim, &mut [0; 10], Flush::None), Err(Error::Data(_))));
 }
+
+#[test]
+fn encoders_start_over_in_the_memory_they_have() {
+    for (there, back) in PAIRS {
+        let mut codec = new(there);
+        codec.step(b"abandoned half way", &mut [0; 100], Flush::Sync).unwrap();
+        assert_eq!(codec.rewind(), there != Format::BrotliCompress, "{there:?}");
+        if there != Format::BrotliCompress {
+            for text in [b"first".as_slice(), b"second"] {
+                let packed = run(&mut codec, text, 100, 100).unwrap().0;
+                assert_eq!(packed, encoded(there, text), "{there:?}");
+                assert_eq!(run(&mut new(back), &packed, 100, 100).unwrap().0, text);
+                assert!(codec.rewind());
+            }
+        }
+    }
+}

@@ -51,6 +51,12 @@ impl Encoder {
         Ok(Self { codec, ended: false })
     }
 
+    pub fn rewind(&mut self) -> bool {
+        self.codec.reset();
+        self.ended = false;
+        true
+    }
+
     pub fn step(&mut self, input: &[u8], output: &mut [u8], flush: Flush) -> Result<Step, Error> {
         if self.ended {
             return Ok(Step { read: 0, written: 0, status: Status::End });

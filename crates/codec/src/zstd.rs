@@ -1,7 +1,7 @@
 //! Zstandard (RFC 8878).
 
 use zstd_safe::zstd_sys::ZSTD_EndDirective as Directive;
-use zstd_safe::{CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer};
+use zstd_safe::{CCtx, CParameter, DCtx, DParameter, InBuffer, OutBuffer, ResetDirective};
 
 use crate::{Error, Flush, Options, Status, Step};
 
@@ -47,6 +47,11 @@ impl Encoder {
             codec.set_parameter(parameter).map_err(|_| Error::State)?;
         }
         Ok(Self { codec, ended: false })
+    }
+
+    pub fn rewind(&mut self) -> bool {
+        self.ended = false;
+        self.codec.reset(ResetDirective::SessionOnly).is_ok()
     }
 
     pub fn step(&mut self, input: &[u8], output: &mut [u8], flush: Flush) -> Result<Step, Error> {

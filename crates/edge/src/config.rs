@@ -8,6 +8,8 @@ use schemars::JsonSchema;
 use selvedge_telemetry::AccessLogConfig;
 use serde::{Deserialize, Serialize};
 
+use crate::compress::CompressionConfig;
+
 /// How the edge listens and what it allows its clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -35,6 +37,8 @@ pub struct EdgeConfig {
     pub max_connections: usize,
     /// What HTTP/2 connections may do.
     pub http2: Http2Config,
+    /// How responses are compressed.
+    pub compression: CompressionConfig,
     /// Names of middleware that every request passes, in this order, before a site's own.
     #[serde(rename = "use")]
     pub uses: Vec<String>,
@@ -64,6 +68,7 @@ impl Default for EdgeConfig {
             max_uri_bytes: 8 * 1024,
             max_connections: 20_000,
             http2: Http2Config::default(),
+            compression: CompressionConfig::default(),
             uses: Vec::new(),
             base_domains: vec!["localhost".into()],
             trust_request_id: false,

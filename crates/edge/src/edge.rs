@@ -218,6 +218,7 @@ async fn run(plan: Plan, workers: impl FnOnce() -> Workers, started: mpsc::SyncS
         ids: RequestIds::new(),
         clock: Rc::new(Clock::new()),
         scratch: Scratch::new(),
+        compressors: Rc::default(),
         log: RefCell::new(plan.log),
         log_waits: Notify::new(),
         server_header: plan.config.server_header.as_ref().and_then(|v| HeaderValue::from_str(v).ok()),

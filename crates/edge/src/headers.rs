@@ -15,6 +15,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) content_length: Option<u64>,
     pub(crate) chunked: bool,
     pub(crate) accept: Option<&'a HeaderValue>,
+    /// The last `Accept-Encoding`.
+    pub(crate) accept_encoding: Option<&'a HeaderValue>,
     pub(crate) referer: Option<&'a HeaderValue>,
     pub(crate) user_agent: Option<&'a HeaderValue>,
     pub(crate) request_id: Option<&'a HeaderValue>,
@@ -36,6 +38,7 @@ impl<'a> Scan<'a> {
                     scan.content_length = value.to_str().ok().and_then(|n| n.parse().ok())
                 }
                 header::ACCEPT => scan.accept = Some(value),
+                header::ACCEPT_ENCODING => scan.accept_encoding = Some(value),
                 header::REFERER => scan.referer = Some(value),
                 header::USER_AGENT => scan.user_agent = Some(value),
                 header::TRANSFER_ENCODING => {

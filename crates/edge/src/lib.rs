@@ -4,6 +4,7 @@
 
 pub mod admin;
 mod body;
+mod compress;
 pub mod config;
 mod connection;
 pub mod edge;
@@ -27,6 +28,7 @@ mod workers;
 
 pub use admin::{AdminState, admin_router};
 pub use body::{BodyCut, Content, Fault, RequestBody};
+pub use compress::{Coding, CompressionConfig};
 pub use config::{EdgeConfig, Http2Config};
 pub use edge::{Edge, EdgeError, Explain, Surroundings};
 pub use handlers::{RedirectConfig, RespondConfig};

@@ -32,6 +32,7 @@ use selvedge_telemetry::http_metrics::Protocol;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::body::{Content, EdgeBody, RequestBody};
+use crate::compress::{self, Accepted};
 use crate::connection::Connection;
 use crate::exchange::Exchange;
 use crate::guard;
@@ -127,6 +128,7 @@ pub(crate) async fn serve(
     let asker = Asker {
         head: *request.method() == Method::HEAD,
         html: scan.accept.is_some_and(|accept| prefers_html(accept.as_bytes())),
+        codings: scan.accept_encoding.map(|accept| Accepted::parse(accept.as_bytes())),
     };
     let facts = Facts {
         content_length: scan.content_length,
@@ -172,7 +174,7 @@ async fn explanation(exchange: &Exchange) -> Option<String> {
 /// Step 6 for what arrived in place of a request, which ends the connection.
 pub(crate) fn refuse(thread: Rc<Thread>, connection: Rc<Connection>, refusal: Refusal) -> Response<EdgeBody> {
     let exchange = Exchange::begin_malformed(thread, connection);
-    respond(exchange, Err(refusal), Asker { head: false, html: false }, None)
+    respond(exchange, Err(refusal), Asker { head: false, html: false, codings: None }, None)
 }
 
 /// What was seen of a request's head before it moved on.
@@ -193,6 +195,8 @@ struct Asker {
     head: bool,
     /// Would rather read a page than JSON.
     html: bool,
+    /// Compressed forms that it takes.
+    codings: Option<Accepted>,
 }
 
 /// Step 3. Refuses what HTTP forbids; returns the host asked for.
@@ -364,6 +368,14 @@ fn respond(
     while let Some(later) = exchange.later.pop() {
         later(&mut response);
     }
+    let thread = &exchange.thread;
+    compress::apply(
+        &mut response,
+        asker.codings,
+        asker.head,
+        &thread.config.compression,
+        &thread.compressors,
+    );
     let (mut head, body) = response.into_parts();
     let length = body.size_hint().exact();
     if asker.head {

@@ -18,6 +18,7 @@ use selvedge_telemetry::{AccessLogBuffer, HttpCounters};
 use slab::Slab;
 use tokio::sync::{Notify, watch};
 
+use crate::compress::Compressors;
 use crate::config::EdgeConfig;
 use crate::connection::Connection;
 use crate::edge::Explain;
@@ -41,6 +42,7 @@ pub(crate) struct Thread {
     pub(crate) ids: RequestIds,
     pub(crate) clock: Rc<Clock>,
     pub(crate) scratch: Scratch,
+    pub(crate) compressors: Rc<Compressors>,
     pub(crate) log: RefCell<AccessLogBuffer>,
     /// Told when a line was put into an empty buffer.
     pub(crate) log_waits: Notify,

@@ -158,6 +158,7 @@ async fn answer(
             response
         }
         "/endless" => Response::new(Content::boxed(Endless)),
+        "/pause" => Response::new(Content::boxed(Paused(Some("data: first\n\n")))),
         "/panic" => panic!("a handler panics on purpose"),
         "/overloaded" => return Err(EngineError::Overloaded),
         "/exception" => return Err(EngineError::Exception("secret detail".into())),
@@ -210,6 +211,21 @@ impl Body for Parts {
         _cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, EngineError>>> {
         Poll::Ready(self.0.pop().map(|part| Ok(Frame::data(part.into()))))
+    }
+}
+
+/// A body that has a part, and then nothing for ever.
+struct Paused(Option<&'static str>);
+
+impl Body for Paused {
+    type Data = Bytes;
+    type Error = EngineError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, EngineError>>> {
+        self.0.take().map_or(Poll::Pending, |part| Poll::Ready(Some(Ok(Frame::data(part.into())))))
     }
 }
 
