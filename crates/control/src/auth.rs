@@ -1,5 +1,6 @@
 //! Who calls: a bearer token, never a web page of another origin.
 
+use axum::Extension;
 use axum::extract::rejection::RawPathParamsRejection;
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -38,6 +39,19 @@ pub(crate) async fn authenticate(
         ));
     }
     request.extensions_mut().insert(Identity(account));
+    Ok(next.run(request).await)
+}
+
+/// Middleware behind [`authenticate`]: the default account only.
+pub(crate) async fn operator_only(
+    Extension(Identity(account)): Extension<Identity>,
+    request: Request,
+    next: Next,
+) -> Result<Response, ApiError> {
+    if account != AccountId::default_account() {
+        let message = "this call is the operator's; use a token of the default account";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "forbidden", message));
+    }
     Ok(next.run(request).await)
 }
 

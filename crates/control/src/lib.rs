@@ -24,6 +24,6 @@ mod upload;
 mod versions;
 
 pub use control::Control;
-pub use router::{calls, router};
+pub use router::{calls, for_operator, router};
 pub use sandbox::Sandbox;
 pub use settings::{PublicUrl, Settings};

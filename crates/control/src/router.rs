@@ -76,6 +76,14 @@ pub fn router(control: Control) -> Router {
         .with_state(control)
 }
 
+/// Further calls, for whoever wires the server: behind the same door, for tokens of the default account, which is the
+/// operator's.
+pub fn for_operator(control: &Control, calls: Router) -> Router {
+    calls
+        .route_layer(middleware::from_fn(auth::operator_only))
+        .route_layer(middleware::from_fn_with_state(control.clone(), auth::authenticate))
+}
+
 async fn not_found(uri: Uri) -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "not_found", format!("there is nothing at {}", uri.path()))
 }

@@ -4,7 +4,9 @@ use std::io::IsTerminal;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
 /// What is told and how it looks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -65,18 +67,41 @@ pub enum DiagnosticsError {
     Twice,
 }
 
+/// Diagnostics under way.
+#[derive(Clone, Debug)]
+pub struct Diagnostics {
+    filter: reload::Handle<EnvFilter, Registry>,
+}
+
+impl Diagnostics {
+    /// Has what is told from now on be what `config` says; its looks stay.
+    ///
+    /// # Errors
+    /// [`DiagnosticsError::Filter`].
+    pub fn set_filter(&self, config: &DiagnosticsConfig) -> Result<(), DiagnosticsError> {
+        let filter = config.env_filter()?;
+        // Fails only when the subscriber is gone, and with it whoever would be told.
+        let _ = self.filter.reload(filter);
+        Ok(())
+    }
+}
+
 /// Sends diagnostics of this process to standard error. Call once, from the executable.
-pub fn start(config: &DiagnosticsConfig) -> Result<(), DiagnosticsError> {
-    let filter = config.env_filter()?;
-    let subscriber = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+///
+/// # Errors
+/// [`DiagnosticsError`].
+pub fn start(config: &DiagnosticsConfig) -> Result<Diagnostics, DiagnosticsError> {
+    let (filter, handle) = reload::Layer::new(config.env_filter()?);
+    let layer = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
+    let registry = tracing_subscriber::registry().with(filter);
     match config.format {
-        DiagnosticsFormat::Text => subscriber.try_init(),
-        DiagnosticsFormat::Json => subscriber.json().try_init(),
+        DiagnosticsFormat::Text => registry.with(layer).try_init(),
+        DiagnosticsFormat::Json => registry.with(layer.json()).try_init(),
     }
-    .map_err(|_| DiagnosticsError::Twice)
+    .map_err(|_| DiagnosticsError::Twice)?;
+    Ok(Diagnostics { filter: handle })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ pub mod http_metrics;
 pub mod hub;
 
 pub use access_log::{AccessLog, AccessLogBuffer, AccessLogConfig, AccessRecord};
-pub use diagnostics::{DiagnosticsConfig, DiagnosticsError};
+pub use diagnostics::{Diagnostics, DiagnosticsConfig, DiagnosticsError};
 pub use http_metrics::{HttpCounters, HttpMetrics};
 pub use hub::LogHub;
 pub use prometheus_client::registry::Registry;

@@ -5,6 +5,7 @@ pub(crate) mod config;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderName, Method, Request};
@@ -49,6 +50,8 @@ pub struct SiteSettings<'a> {
     pub middleware: &'a BTreeMap<String, StepConfig>,
     /// `use` of `[edge]`: before each site's own.
     pub common: &'a [String],
+    /// Where relative paths begin: the directory of the settings' file.
+    pub base: &'a Path,
 }
 
 impl Sites {

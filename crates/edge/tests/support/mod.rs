@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -66,7 +67,7 @@ pub fn sites(settings: &str) -> Result<(EdgeConfig, Sites), Vec<Problem>> {
     let config =
         EdgeConfig { listen: config().listen, threads: 2, ..settings.edge.clone().unwrap_or_default() };
     let Settings { sites, middleware, .. } = &settings;
-    let sites = Sites::new(SiteSettings { sites, middleware, common: &config.uses })?;
+    let sites = Sites::new(SiteSettings { sites, middleware, common: &config.uses, base: Path::new("") })?;
     Ok((config, sites))
 }
 

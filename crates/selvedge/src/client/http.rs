@@ -41,7 +41,11 @@ struct ErrorBody {
     code: String,
     message: String,
     #[serde(default)]
+    help: Option<String>,
+    #[serde(default)]
     diagnostic: Option<Diagnostic>,
+    #[serde(default)]
+    diagnostics: Vec<Diagnostic>,
 }
 
 impl Client {
@@ -182,6 +186,8 @@ fn refusal(response: Response<Body>) -> Failure {
         }
         None => Failure::new(&error.code, error.message),
     };
+    failure.diagnostics.extend(error.diagnostics);
+    failure.help = error.help;
     if status.as_u16() == 401 {
         failure = failure.help(
             "the token is not valid there: set SELVEDGE_TOKEN, or SELVEDGE_DATA to the data directory of the Selvedge \

@@ -77,7 +77,7 @@ pub(crate) fn run(args: &DevArgs, shared: &Shared, terminal: Terminal) -> Outcom
         move || print_requests(&requests)
     });
 
-    let server = Server::start(settings(args, data.path(), requests)?)?;
+    let server = Server::start(settings(args, data.path(), requests)?, None, None)?;
     drop(reader);
     let addresses = server.addresses().clone();
     let debugger = args.inspect.map(|port| Debugger::start(&server, port)).transpose()?;

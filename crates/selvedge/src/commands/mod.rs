@@ -9,6 +9,7 @@ pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod profile;
+pub(crate) mod reload;
 pub(crate) mod rollback;
 pub(crate) mod routes;
 pub(crate) mod secret;
@@ -48,6 +49,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
         Command::Routes(args) => routes::run(&args, shared, terminal),
         Command::Status(args) => status::run(&args, shared, terminal),
         Command::Check(args) => check::run(&args, shared, terminal),
+        Command::Reload(args) => reload::run(&args, shared, terminal),
         Command::Doctor(args) => doctor::run(&args, shared, terminal),
     }
 }

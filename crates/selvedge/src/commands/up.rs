@@ -9,7 +9,7 @@ use selvedge_telemetry::diagnostics::{self, DiagnosticsFormat};
 
 use crate::cli::Shared;
 use crate::failure::{Failure, Outcome};
-use crate::server::{CONFIG_NAME, Server, Settings};
+use crate::server::{CONFIG_NAME, Reread, Server, Settings};
 use crate::terminal::{DIM, GOOD, HINT, Terminal, say};
 
 const EXAMPLES: &str = "\
@@ -19,7 +19,7 @@ Examples:
   selvedge up --config /etc/selvedge.toml --env production";
 
 /// Run everything on this machine: edge, sandboxes and control API.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct UpArgs {
     /// Settings [default: selvedge.toml in this directory, if there is one]; options given here go before them
@@ -59,18 +59,29 @@ enum LogFormat {
 
 /// Runs the command until a signal ends it.
 pub(crate) fn run(args: UpArgs, shared: &Shared, terminal: Terminal) -> Outcome {
-    let settings = settings(args, shared.data.clone(), shared.environment())?;
-    diagnostics::start(&settings.diagnostics)
+    let (data, environment) = (shared.data.clone(), shared.environment().map(str::to_owned));
+    let read = {
+        let args = args.clone();
+        move || settings(args.clone(), data.clone(), environment.as_deref())
+    };
+    let reread = file(&args).map(|file| Reread::new(file, read.clone()));
+    let settings = read()?;
+    let diagnostics = diagnostics::start(&settings.diagnostics)
         .map_err(|error| Failure::new("bad_config", error.to_string()))?;
-    let server = Server::start(settings)?;
+    let server = Server::start(settings, reread, Some(diagnostics))?;
     terminal.answer(&server.addresses(), || greet(&server));
     server.run()
 }
 
-fn settings(args: UpArgs, data: Option<PathBuf>, environment: Option<&str>) -> Outcome<Settings> {
+/// The file of settings, if there is one.
+fn file(args: &UpArgs) -> Option<PathBuf> {
     let here = Path::new(CONFIG_NAME);
-    let mut settings = match args.config.as_deref().or_else(|| here.is_file().then_some(here)) {
-        Some(path) => Settings::read(path, environment)?.settings,
+    args.config.clone().or_else(|| here.is_file().then(|| here.to_owned()))
+}
+
+fn settings(args: UpArgs, data: Option<PathBuf>, environment: Option<&str>) -> Outcome<Settings> {
+    let mut settings = match file(&args) {
+        Some(path) => Settings::read(&path, environment)?.settings,
         None => match environment {
             Some(name) => return Err(no_config(name)),
             None => Settings::default(),

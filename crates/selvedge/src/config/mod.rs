@@ -77,6 +77,14 @@ pub(crate) fn read<T: DeserializeOwned>(
     }
 }
 
+/// The files that [`read`] would read; the given one at least.
+pub(crate) fn files(path: &Path) -> Vec<PathBuf> {
+    match Sources::read(path, &mut Mistakes::default()) {
+        Ok(sources) => sources.paths(),
+        Err(_) => vec![path.to_owned()],
+    }
+}
+
 /// Deserializes; each mistake found is cut out and the rest looked at again.
 fn deserialize<T: DeserializeOwned>(table: &DeTable<'_>, mistakes: &mut Mistakes) -> Option<T> {
     let mut table = table.clone();

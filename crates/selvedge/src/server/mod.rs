@@ -2,6 +2,7 @@
 
 mod admin;
 mod lock;
+mod reload;
 mod settings;
 
 use std::net::{SocketAddr, TcpListener};
@@ -16,16 +17,18 @@ use selvedge_edge::{AdminState, Edge, Explain, Problem, Readiness, Sites, Surrou
 use selvedge_engine::{Engine, EngineConfig, EngineHandle, StartError};
 use selvedge_model::Snapshot;
 use selvedge_store::{Artifacts, SecretKey, Store};
-use selvedge_telemetry::{AccessLog, HttpMetrics, LogHub, Registry};
+use selvedge_telemetry::{AccessLog, Diagnostics, HttpMetrics, LogHub, Registry};
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
+pub(crate) use reload::Reread;
 pub(crate) use settings::{CONFIG_NAME, Settings};
 
 use crate::failure::{Failure, Outcome};
 use lock::DataLock;
+use reload::Reloader;
 
 /// Where a running Selvedge listens and keeps its data.
 #[derive(Clone, Debug, Serialize)]
@@ -50,8 +53,9 @@ pub(crate) struct Server {
     control: Control,
     readiness: Arc<Readiness>,
     edge: Edge,
-    /// Replaces the sites that are served.
+    /// Keeps the sites that are served from being the last there are.
     sites: watch::Sender<Arc<Sites>>,
+    reloader: Option<Reloader>,
     engine: Engine,
     deployed: watch::Receiver<Arc<Snapshot>>,
     access_log: AccessLog,
@@ -60,8 +64,13 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts everything; when this returns, workers that were deployed before are served.
-    pub(crate) fn start(settings: Settings) -> Outcome<Self> {
+    /// Starts everything; when this returns, workers that were deployed before are served. With `reread` the settings can change
+    /// while it runs.
+    pub(crate) fn start(
+        settings: Settings,
+        reread: Option<Reread>,
+        diagnostics: Option<Diagnostics>,
+    ) -> Outcome<Self> {
         let settings = settings.complete();
         let mut lock = DataLock::take(&settings.data)?;
         raise_file_limit();
@@ -105,6 +114,7 @@ impl Server {
         };
         let sites = Sites::new(settings.site_settings()).map_err(|problems| bad_sites(&problems))?;
         let (sites, newest_sites) = watch::channel(Arc::new(sites));
+        let reloader = reread.map(|reread| Reloader::new(reread, &settings, sites.clone(), diagnostics));
         let surroundings = Surroundings {
             config: settings.edge,
             sites: newest_sites,
@@ -135,7 +145,9 @@ impl Server {
         }
         let readiness = Arc::new(Readiness::default());
         let state = AdminState { readiness: readiness.clone(), registry: Arc::new(registry) };
-        let router = selvedge_control::router(control.clone()).merge(admin_router(state));
+        let router = selvedge_control::router(control.clone())
+            .merge(selvedge_control::for_operator(&control, operator_calls(reloader.clone())))
+            .merge(admin_router(state));
         readiness.started();
         lock.describe(&format!("process {}, control API at http://{admin}", std::process::id()))?;
         let confinement = engine.handle().status().confinement;
@@ -150,6 +162,7 @@ impl Server {
             readiness,
             edge,
             sites,
+            reloader,
             engine,
             deployed,
             access_log,
@@ -179,6 +192,7 @@ impl Server {
             readiness,
             edge,
             sites,
+            reloader,
             engine,
             access_log,
             lock,
@@ -190,7 +204,7 @@ impl Server {
             let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
             let (stop, stopped) = watch::channel(false);
             let admin = tokio::spawn(admin::serve(listener, router, stopped));
-            signals.next().await;
+            signals.end(reloader.as_ref()).await;
             anstream::eprintln!("finishing requests; a second Ctrl-C ends at once");
             let drain = async {
                 readiness.drain();
@@ -203,7 +217,7 @@ impl Server {
             };
             tokio::select! {
                 () = drain => {}
-                () = signals.next() => std::process::exit(130),
+                () = signals.end(None) => std::process::exit(130),
             }
             Ok(())
         })?;
@@ -225,21 +239,46 @@ fn explaining() -> (Explain, Arc<OnceLock<Control>>) {
     (explain, control)
 }
 
-/// SIGTERM and SIGINT.
+/// Calls of the API that concern this process.
+fn operator_calls(reloader: Option<Reloader>) -> Router {
+    Router::new().route("/api/v1/reload", axum::routing::post(async || reload::call(reloader).await))
+}
+
+/// SIGTERM, SIGINT and SIGHUP.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
+    /// Waits until the process is to end. Until then settings are read again when they change, or on SIGHUP.
+    async fn end(&mut self, reloader: Option<&Reloader>) {
+        let watching = async {
+            match reloader {
+                Some(reloader) => reloader.watch().await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut watching = std::pin::pin!(watching);
+        loop {
+            tokio::select! {
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hangup.recv() => match reloader {
+                    Some(reloader) => reloader.reload_and_tell("SIGHUP").await,
+                    None => tracing::warn!("SIGHUP: there is no file of settings to read again"),
+                },
+                () = &mut watching => {}
+            }
         }
     }
 }

@@ -35,6 +35,9 @@ pub(crate) struct Settings {
     pub(crate) engine: EngineConfig,
     /// What Selvedge says about itself on standard error.
     pub(crate) diagnostics: DiagnosticsConfig,
+    /// Where relative paths in sites begin.
+    #[serde(skip)]
+    pub(crate) base: PathBuf,
     /// Tell clients what went wrong in workers; for `selvedge dev` only.
     #[serde(skip)]
     pub(crate) explain: bool,
@@ -50,6 +53,7 @@ impl Default for Settings {
             middleware: BTreeMap::new(),
             engine: EngineConfig::default(),
             diagnostics: DiagnosticsConfig { filter: "warn".into(), ..DiagnosticsConfig::default() },
+            base: PathBuf::new(),
             explain: false,
         }
     }
@@ -58,17 +62,20 @@ impl Default for Settings {
 impl Settings {
     /// Reads a file, see [`config`].
     pub(crate) fn read(path: &Path, environment: Option<&str>) -> Outcome<config::Read<Self>> {
-        config::read(path, environment, Self::problems)
+        let base = path.parent().unwrap_or(Path::new("")).to_owned();
+        let mut read = config::read(path, environment, |settings: &Self| settings.problems(&base))?;
+        read.settings.base = base;
+        Ok(read)
     }
 
     /// What is wrong beyond types: a setting, and a sentence.
-    fn problems(&self) -> Vec<(String, String)> {
+    fn problems(&self, base: &Path) -> Vec<(String, String)> {
         let mut problems = Vec::new();
         if let Some(problem) = self.edge.problem() {
             let setting = problem.split([':', ' ']).next().unwrap_or_default();
             problems.push((format!("edge.{setting}"), problem));
         }
-        if let Err(found) = Sites::new(self.site_settings()) {
+        if let Err(found) = Sites::new(SiteSettings { base, ..self.site_settings() }) {
             problems.extend(found.into_iter().map(|problem| (problem.setting, problem.message)));
         }
         if let Err(error) = self.diagnostics.check() {
@@ -84,7 +91,12 @@ impl Settings {
 
     /// What sites are made of.
     pub(crate) fn site_settings(&self) -> SiteSettings<'_> {
-        SiteSettings { sites: &self.sites, middleware: &self.middleware, common: &self.edge.uses }
+        SiteSettings {
+            sites: &self.sites,
+            middleware: &self.middleware,
+            common: &self.edge.uses,
+            base: &self.base,
+        }
     }
 
     /// JSON Schema of the file, for editors.
