@@ -245,7 +245,7 @@ mod tests {
         disk.keep_record(&name, &record).unwrap();
         assert_eq!(disk.pem(&name).unwrap().unwrap(), b"two");
         assert_eq!(disk.record(&name), Some(record));
-        assert_eq!(disk.names().unwrap(), [name.clone()]);
+        assert_eq!(disk.names().unwrap(), std::slice::from_ref(&name));
         let held = dir.path().join("acme/certificates");
         assert_eq!(fs::read_dir(&held).unwrap().count(), 2);
         for entry in fs::read_dir(&held).unwrap() {
