@@ -7,11 +7,14 @@ pub mod api_key;
 pub mod basic;
 pub mod bounded;
 pub mod credential;
+pub mod csrf;
 pub mod denial;
 pub mod fetch;
+pub mod forward;
 pub mod identity;
 pub mod jwt;
 pub mod password;
+pub mod roles;
 pub mod secret;
 pub mod strict_json;
 
