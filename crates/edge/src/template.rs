@@ -118,12 +118,16 @@ impl Template {
 
 /// The host that a request names, without port.
 pub(crate) fn host_of(request: &Request<RequestBody>) -> &str {
+    without_port(authority_of(request))
+}
+
+/// The host as the client named it, with the port where it did.
+pub(crate) fn authority_of(request: &Request<RequestBody>) -> &str {
     let field = || request.headers().get(http::header::HOST)?.to_str().ok();
-    let host = match request.uri().authority() {
+    match request.uri().authority() {
         Some(authority) => authority.as_str(),
         None => field().unwrap_or_default(),
-    };
-    without_port(host)
+    }
 }
 
 /// `a.example` of `a.example:80`, `[::1]` of `[::1]:80`.

@@ -190,3 +190,205 @@ fn mistakes_in_settings_are_told_where_they_are() {
         wrong("[middleware.t.api_key]\nkeys = [{ name = \"a\", hash = \"x\" }]").message.contains("sha256:")
     );
 }
+
+const GATES: &str = r#"
+[middleware.token.jwt]
+secret = "0123456789abcdef0123456789abcdef"
+optional = true
+
+[middleware.writers.roles]
+require = { roles = ["admin"] }
+rules = [
+    { methods = ["GET"], require = { nobody = true } },
+    { methods = ["POST"], require = { scopes = ["write"] } },
+]
+
+[middleware.same-site.csrf]
+trusted_origins = ["https://friend.example"]
+
+[middleware.csrf-token.csrf]
+token = { secret = "0123456789abcdef0123456789abcdef" }
+
+[[sites]]
+hosts = ["a.example"]
+
+[[sites.routes]]
+path = "/roles"
+use = ["token", "writers"]
+respond = { body = "in" }
+
+[[sites.routes]]
+path = "/form"
+use = ["same-site"]
+respond = { body = "in" }
+
+[[sites.routes]]
+path = "/form-token"
+use = ["csrf-token"]
+respond = { body = "in" }
+
+[[sites.routes]]
+path = "/asked"
+use = ["ask"]
+respond = { body = "{header.remote-user}|{header.x-evil}" }
+
+[[sites.routes]]
+path = "/asked-admins"
+use = ["ask", "admins"]
+respond = { body = "in" }
+
+[[sites.routes]]
+path = "/nobody-decides"
+use = ["ask-nobody"]
+respond = { body = "in" }
+
+[[sites.routes]]
+path = "/slow"
+use = ["ask-slow"]
+respond = { body = "in" }
+
+[middleware.admins.roles]
+require = { roles = ["admin"] }
+
+[middleware.ask.forward_auth]
+to = "http://ADDRESS/decide"
+copy = ["remote-user", "remote-groups"]
+copy_to_client = ["set-cookie"]
+subject = "remote-user"
+roles = "remote-groups"
+
+[middleware.ask-nobody.forward_auth]
+to = "http://127.0.0.1:1/"
+
+[middleware.ask-slow.forward_auth]
+to = "http://ADDRESS/never"
+timeout_ms = 200
+"#;
+
+fn send(server: &Server, method: &str, path: &str, fields: &str) -> Reply {
+    server.send(format!("{method} {path} HTTP/1.1\r\nhost: a.example\r\ncontent-length: 0\r\n{fields}\r\n"))
+}
+
+#[test]
+fn roles_and_scopes_decide_by_method() {
+    let server = start_sites(GATES);
+    let scoped =
+        |scope: &str| bearer(&json!({"sub": "x", "exp": 9_999_999_999_u64, "scope": scope, "roles": []}));
+    let admin = bearer(&json!({"sub": "x", "exp": 9_999_999_999_u64, "roles": "admin"}));
+    assert_eq!(send(&server, "GET", "/roles", "").status, 200);
+    assert_eq!(send(&server, "POST", "/roles", &scoped("read write")).status, 200);
+    let reply = send(&server, "POST", "/roles", &scoped("read"));
+    assert_eq!((reply.status, reply.code().as_str()), (403, "insufficient_scope"));
+    assert_eq!(
+        reply.header("www-authenticate"),
+        Some("Bearer error=\"insufficient_scope\", scope=\"write\"")
+    );
+    let reply = send(&server, "POST", "/roles", "");
+    assert_eq!((reply.status, reply.header("www-authenticate")), (401, Some("Bearer")));
+    assert_eq!(send(&server, "DELETE", "/roles", &admin).status, 200);
+    assert_eq!(send(&server, "DELETE", "/roles", &scoped("write")).code(), "insufficient_role");
+}
+
+#[test]
+fn pages_of_other_sites_cannot_change_anything() {
+    let server = start_sites(GATES);
+    assert_eq!(send(&server, "POST", "/form", "").status, 200);
+    assert_eq!(send(&server, "POST", "/form", "sec-fetch-site: same-origin\r\n").status, 200);
+    assert_eq!(send(&server, "POST", "/form", "origin: http://a.example\r\n").status, 200);
+    assert_eq!(
+        send(&server, "POST", "/form", "origin: https://friend.example\r\nsec-fetch-site: cross-site\r\n")
+            .status,
+        200
+    );
+    for fields in ["sec-fetch-site: cross-site\r\n", "origin: https://evil.example\r\n", "origin: null\r\n"] {
+        assert_eq!(send(&server, "POST", "/form", fields).code(), "cross_site_request", "{fields}");
+        assert_eq!(send(&server, "GET", "/form", fields).status, 200, "{fields}");
+        let handshake = format!(
+            "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n{fields}"
+        );
+        assert_eq!(send(&server, "GET", "/form", &handshake).status, 403, "{fields}");
+    }
+    let cookie = send(&server, "GET", "/form-token", "")
+        .header("set-cookie")
+        .unwrap()
+        .split(';')
+        .next()
+        .unwrap()
+        .to_owned();
+    let token = cookie.split_once('=').unwrap().1;
+    let with =
+        |field: &str| send(&server, "POST", "/form-token", &format!("cookie: {cookie}\r\n{field}")).status;
+    assert_eq!(with(&format!("x-csrf-token: {token}\r\n")), 200);
+    assert_eq!(with(""), 403);
+    assert_eq!(with("x-csrf-token: x\r\n"), 403);
+}
+
+/// A server that decides by the client's cookie.
+fn decider() -> std::net::SocketAddr {
+    use std::io::{Read, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            std::thread::spawn(move || {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    let mut byte = [0];
+                    if stream.read(&mut byte).unwrap_or(0) == 0 {
+                        return;
+                    }
+                    head.push(byte[0]);
+                }
+                let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+                if head.starts_with("get /never ") {
+                    let _ = stream.read(&mut [0]);
+                    return;
+                }
+                let right = head.starts_with("get /decide ")
+                    && head.contains("x-forwarded-method: post\r\n")
+                    && head.contains("x-forwarded-uri: /asked")
+                    && head.contains("x-forwarded-host: a.example\r\n")
+                    && head.contains("x-forwarded-for: 127.0.0.1\r\n")
+                    && !head.contains("6.6.6.6")
+                    && !head.contains("content-length");
+                let answer = match () {
+                    () if !right => "HTTP/1.1 500 Wrong\r\n",
+                    () if head.contains("cookie: s=ann\r\n") => {
+                        "HTTP/1.1 200 OK\r\nremote-user: ann\r\nremote-groups: users,staff\r\nset-cookie: s=ann2\r\nx-evil: 1\r\n"
+                    }
+                    () if head.contains("cookie: s=shy\r\n") => "HTTP/1.1 204 OK\r\n",
+                    () => "HTTP/1.1 302 Found\r\nlocation: https://login.example/\r\nset-cookie: l=1\r\n",
+                };
+                let length = if answer.contains(" 204 ") { "" } else { "content-length: 2\r\n" };
+                let body = if length.is_empty() { "" } else { "no" };
+                let _ =
+                    stream.write_all(format!("{answer}{length}connection: close\r\n\r\n{body}").as_bytes());
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn another_server_decides() {
+    let server = start_sites(&GATES.replace("ADDRESS", &decider().to_string()));
+    let forged =
+        "remote-user: root\r\nremote_user: root\r\nx-forwarded-for: 6.6.6.6\r\nx-real-ip: 6.6.6.6\r\n";
+    let reply = send(&server, "POST", "/asked?a=b", &format!("cookie: s=ann\r\n{forged}"));
+    assert_eq!((reply.status, reply.text()), (200, "ann|"), "{reply:?}");
+    assert_eq!(reply.header("set-cookie"), Some("s=ann2"));
+    let reply = send(&server, "POST", "/asked", &format!("cookie: s=shy\r\n{forged}"));
+    assert_eq!((reply.status, reply.text()), (200, "|"), "what the other server does not say is not there");
+    let reply = send(&server, "POST", "/asked", forged);
+    assert_eq!((reply.status, reply.text()), (302, "no"));
+    assert_eq!(
+        (reply.header("location"), reply.header("set-cookie")),
+        (Some("https://login.example/"), Some("l=1"))
+    );
+    assert_eq!(send(&server, "POST", "/asked-admins", "cookie: s=ann\r\n").code(), "insufficient_role");
+    // It fails closed.
+    assert_eq!(send(&server, "GET", "/asked", "cookie: s=ann\r\n").status, 500, "its answer is the client's");
+    assert_eq!(send(&server, "POST", "/nobody-decides", "").code(), "forward_auth_unavailable");
+    assert_eq!(send(&server, "POST", "/slow", "").status, 503);
+}

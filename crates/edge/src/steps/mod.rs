@@ -2,10 +2,13 @@
 
 mod api_key;
 mod basic;
+mod csrf;
+mod forward;
 mod headers;
 mod ip;
 mod jwt;
 mod rate_limit;
+mod roles;
 mod worker;
 
 use http::{Request, Response, header};
@@ -13,7 +16,10 @@ use schemars::JsonSchema;
 use selvedge_auth::Denial;
 use selvedge_auth::api_key::ApiKeyConfig;
 use selvedge_auth::basic::BasicConfig;
+use selvedge_auth::csrf::CsrfConfig;
+use selvedge_auth::forward::ForwardAuthConfig;
 use selvedge_auth::jwt::JwtConfig;
+use selvedge_auth::roles::RolesConfig;
 use serde::{Deserialize, Serialize};
 
 pub use headers::HeadersConfig;
@@ -70,6 +76,12 @@ pub enum StepConfig {
     ApiKey(ApiKeyConfig),
     /// Asks for a name and a password.
     Basic(BasicConfig),
+    /// Asks another server whether requests may pass.
+    ForwardAuth(ForwardAuthConfig),
+    /// Lets pass who has roles or scopes.
+    Roles(RolesConfig),
+    /// Refuses requests from pages of other sites.
+    Csrf(CsrfConfig),
 }
 
 /// One step, ready to run. Shared by all threads.
@@ -82,6 +94,9 @@ pub(crate) enum Step {
     Jwt(Box<jwt::JwtStep>),
     ApiKey(Box<api_key::ApiKeyStep>),
     Basic(Box<basic::BasicStep>),
+    ForwardAuth(Box<forward::ForwardAuthStep>),
+    Roles(roles::RolesStep),
+    Csrf(Box<csrf::CsrfStep>),
 }
 
 impl Step {
@@ -97,6 +112,11 @@ impl Step {
             StepConfig::Jwt(config) => Self::Jwt(Box::new(jwt::JwtStep::new(config)?)),
             StepConfig::ApiKey(config) => Self::ApiKey(Box::new(api_key::ApiKeyStep::new(config)?)),
             StepConfig::Basic(config) => Self::Basic(Box::new(basic::BasicStep::new(config)?)),
+            StepConfig::ForwardAuth(config) => {
+                Self::ForwardAuth(Box::new(forward::ForwardAuthStep::new(config)?))
+            }
+            StepConfig::Roles(config) => Self::Roles(roles::RolesStep::new(config)?),
+            StepConfig::Csrf(config) => Self::Csrf(Box::new(csrf::CsrfStep::new(config)?)),
         })
     }
 
@@ -111,6 +131,9 @@ impl Step {
             Self::Jwt(step) => Box::pin(step.before(exchange, request)).await,
             Self::ApiKey(step) => step.before(exchange, request),
             Self::Basic(step) => Box::pin(step.before(exchange, request)).await,
+            Self::ForwardAuth(step) => Box::pin(step.before(exchange, request)).await,
+            Self::Roles(step) => step.before(exchange, request),
+            Self::Csrf(step) => step.before(exchange, request),
         }
     }
 }
