@@ -2,10 +2,14 @@
 
 mod cold;
 mod contest;
+mod front;
 mod hello;
+mod idle;
 mod memory;
 mod neighbour;
 mod ready;
+mod routes;
+mod tls;
 mod wire;
 mod work;
 mod zipf;
@@ -35,10 +39,18 @@ pub(crate) enum Name {
     Zipf,
     /// A worker beside hostile ones
     Neighbour,
+    /// Files, proxying and caching beside nginx, haproxy, varnish, caddy and h2o
+    Front,
+    /// Handshakes and HTTP/2 over TLS beside nginx and h2o
+    Tls,
+    /// Memory of quiet keep-alive connections beside nginx, h2o and caddy
+    Idle,
+    /// What many routes and middleware cost
+    Routes,
 }
 
 impl Name {
-    pub(crate) const ALL: [Self; 8] = [
+    pub(crate) const ALL: [Self; 12] = [
         Self::Hello,
         Self::Work,
         Self::Wire,
@@ -47,6 +59,10 @@ impl Name {
         Self::Memory,
         Self::Zipf,
         Self::Neighbour,
+        Self::Front,
+        Self::Tls,
+        Self::Idle,
+        Self::Routes,
     ];
 
     pub(crate) fn title(self) -> &'static str {
@@ -59,6 +75,10 @@ impl Name {
             Self::Memory => "memory",
             Self::Zipf => "zipf",
             Self::Neighbour => "neighbour",
+            Self::Front => "front",
+            Self::Tls => "tls",
+            Self::Idle => "idle",
+            Self::Routes => "routes",
         }
     }
 
@@ -74,6 +94,10 @@ impl Name {
             Self::Memory => memory::measure(bench),
             Self::Zipf => zipf::measure(bench),
             Self::Neighbour => neighbour::measure(bench),
+            Self::Front => front::measure(bench),
+            Self::Tls => tls::measure(bench),
+            Self::Idle => idle::measure(bench),
+            Self::Routes => routes::measure(bench),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Starts servers, waits until they answer, and ends them.
 
 pub(crate) mod api;
+pub(crate) mod fronts;
 pub(crate) mod origin;
 pub(crate) mod peers;
 pub(crate) mod selvedge;
+pub(crate) mod tools;
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, TcpStream};

@@ -22,6 +22,12 @@ pub(crate) struct Options {
     pub(crate) core: Option<usize>,
     /// A private origin that workers may fetch from.
     pub(crate) origin: Option<SocketAddr>,
+    /// Sites and middleware, as in `selvedge.toml`.
+    pub(crate) settings: String,
+    /// Listens with TLS, in the place of cleartext.
+    pub(crate) tls: bool,
+    /// Connections at most; the default when `None`.
+    pub(crate) max_connections: Option<usize>,
     /// Of all sandboxes together, MiB; the default when `None`.
     pub(crate) memory_budget_mb: Option<u64>,
 }
@@ -60,14 +66,34 @@ impl Selvedge {
     /// Starts it and waits until it names its addresses, which it does before it is ready.
     pub(crate) fn exec(executable: &Path, data: &Data, options: &Options) -> Result<Self> {
         let mut command = Command::new(executable);
-        command.args(["up", "--json", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--data"]);
-        command.arg(data.dir().join("data")).args(["--access-log", "off"]).stdout(Stdio::piped());
+        command.args(["up", "--json", "--admin", "127.0.0.1:0", "--data"]);
+        command.arg(data.dir().join("data")).stdout(Stdio::piped());
         if options.core.is_some() {
             let settings = data.dir().join("selvedge.toml");
             let origin = options.origin.map(|origin| format!("egress_allow = [\"{origin}\"]\n"));
             let origin = origin.unwrap_or_default();
-            fs::write(&settings, format!("[edge]\nthreads = 1\n[engine]\nhost_threads = 1\n{origin}"))?;
+            let listen = match options.tls {
+                true => "{ address = \"127.0.0.1:0\", tls = true }",
+                false => "\"127.0.0.1:0\"",
+            };
+            let most = options.max_connections.map(|most| format!("edge.max_connections = {most}\n"));
+            let most = most.unwrap_or_default();
+            // Settings that say nothing of it want no log.
+            let log = if options.settings.contains("access_log") {
+                ""
+            } else {
+                "edge.access_log.output = \"off\"\n"
+            };
+            let more = &options.settings;
+            fs::write(
+                &settings,
+                format!(
+                    "edge.threads = 1\nedge.listen = [{listen}]\n{most}{log}[engine]\nhost_threads = 1\n{origin}{more}"
+                ),
+            )?;
             command.arg("--config").arg(settings);
+        } else {
+            command.args(["--http", "127.0.0.1:0", "--access-log", "off"]);
         }
         if let Some(budget) = options.memory_budget_mb {
             command.args(["--memory-budget-mb", &budget.to_string()]);
