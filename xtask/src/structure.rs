@@ -25,7 +25,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("selvedge-assets", &["selvedge-model"]),
     ("selvedge-cache", &[]),
     ("selvedge-router", &[]),
-    ("selvedge-tls", &[]),
+    ("selvedge-tls", &["selvedge-acme"]),
     ("selvedge-acme", &[]),
     ("selvedge-upstream", &[]),
     ("selvedge-files", &[]),

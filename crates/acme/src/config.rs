@@ -1,4 +1,4 @@
-//! Settings of automatic certificates: the table `[tls.acme]`.
+//! Settings of automatic certificates: the table `acme` of the TLS settings.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -150,7 +150,8 @@ pub struct OnDemandConfig {
     pub names_per_minute: u32,
     /// Names that have or wait for a certificate of this kind.
     pub max_names: usize,
-    /// How long a client's handshake waits for a new certificate, milliseconds.
+    /// How long a client's handshake waits for a new certificate, milliseconds; less where `tls.handshake_timeout_ms` is
+    /// over before. The order goes on without it.
     pub wait_ms: u64,
 }
 
@@ -162,7 +163,7 @@ impl Default for OnDemandConfig {
             ask_ca: None,
             names_per_minute: 10,
             max_names: 1000,
-            wait_ms: 20_000,
+            wait_ms: 8_000,
         }
     }
 }

@@ -181,7 +181,9 @@ fn advice(class: &str, name: &Name, kind: Option<ChallengeKind>) -> Option<Strin
         ("userActionRequired", _) => {
             "this issuer wants you to agree to something: follow its address".to_owned()
         }
-        ("invalidContact" | "unsupportedContact", _) => "this issuer does not take tls.acme.email".to_owned(),
+        ("invalidContact" | "unsupportedContact", _) => {
+            "this issuer does not take the address in email".to_owned()
+        }
         _ => return None,
     };
     Some(text)

@@ -39,7 +39,7 @@ pub struct Listeners {
 #[derive(Debug, thiserror::Error)]
 pub enum AcmeError {
     /// A setting cannot be used.
-    #[error("tls.acme.{0}")]
+    #[error("acme.{0}")]
     Config(String),
     /// The directory cannot be used.
     #[error("the directory of certificates, {0}: {1}")]
@@ -272,6 +272,12 @@ impl Acme {
     }
 }
 
+impl std::fmt::Debug for Acme {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Acme").finish_non_exhaustive()
+    }
+}
+
 /// Ways to prove control that the settings and the listeners leave, best first.
 fn kinds(config: &AcmeConfig, listeners: Listeners) -> Vec<ChallengeKind> {
     let wanted = match &config.challenges[..] {
@@ -314,9 +320,9 @@ impl Inner {
             return None;
         }
         let problem = if name.is_wildcard() {
-            "a wildcard name needs the challenge dns-01: set tls.acme.dns_hook to a program that changes your DNS"
+            "a wildcard name needs the challenge dns-01: set dns_hook to a program that changes your DNS"
         } else {
-            "no challenge is possible: listen for HTTP on port 80 or for TLS on port 443, or set tls.acme.dns_hook"
+            "no challenge is possible: listen for HTTP on port 80 or for TLS on port 443, or set dns_hook"
         };
         Some(problem.to_owned())
     }

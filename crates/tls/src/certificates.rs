@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::SignatureScheme;
 use rustls::sign::CertifiedKey;
+use selvedge_acme::Acme;
 
 use crate::authority::Authority;
 use crate::certificate::Certificate;
@@ -35,6 +36,8 @@ pub struct Certificates {
 struct Shelves {
     given: NameMap<Kinds>,
     acme: NameMap<Kinds>,
+    /// Orders certificates, and has what came of it.
+    orders: Option<Acme>,
     /// For clients that name no host.
     default: Option<Arc<Certificate>>,
     authority: Option<Arc<Authority>>,
@@ -61,6 +64,11 @@ impl Certificates {
         let found = searched.iter().find_map(|shelf| shelf.covering(name));
         if let Some(kinds) = found {
             return suitable(kinds, schemes);
+        }
+        if let Some(key) =
+            shelves.orders.as_ref().filter(|_| !internal).and_then(|acme| acme.certificate(name))
+        {
+            return Some(key);
         }
         let authority = shelves.authority.as_ref().filter(|_| internal || is_local(name));
         authority
@@ -112,7 +120,26 @@ impl Certificates {
     /// The answer to a challenge for a name.
     pub fn challenge(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         let challenges = self.challenges.read().unwrap_or_else(PoisonError::into_inner);
-        challenges.covering(name).map(|certificate| certificate.key().clone())
+        let found = challenges.covering(name).map(|certificate| certificate.key().clone());
+        drop(challenges);
+        found.or_else(|| self.orders()?.alpn(name))
+    }
+
+    /// Looks also at what ACME has, from now on.
+    pub(crate) fn attach(&self, acme: Option<Acme>) {
+        self.change(|shelves| shelves.orders = acme);
+    }
+
+    /// ACME, where it is in use.
+    pub(crate) fn orders(&self) -> Option<Acme> {
+        self.shelves().orders.clone()
+    }
+
+    /// Whether a certificate may be ordered for a name that has none.
+    pub(crate) fn may_order(&self, name: &str) -> Option<Acme> {
+        let shelves = self.shelves();
+        let off = shelves.off.under(name).is_some() || shelves.internal.under(name).is_some();
+        shelves.orders.clone().filter(|acme| !off && acme.is_on_demand())
     }
 
     /// Replaces everything that files gave.

@@ -8,6 +8,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use selvedge_acme::AcmeConfig;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -204,6 +205,8 @@ pub struct TlsConfig {
     pub client_handshakes_per_s: u32,
     /// As many at once, after a pause.
     pub client_handshake_burst: u32,
+    /// Order certificates for the names of sites from authorities that speak ACME. Nobody is asked without this table.
+    pub acme: Option<AcmeConfig>,
     /// Where the own authority is kept.
     #[serde(skip)]
     pub data: PathBuf,
@@ -221,6 +224,7 @@ impl Default for TlsConfig {
             max_handshakes: 4096,
             client_handshakes_per_s: 100,
             client_handshake_burst: 500,
+            acme: None,
             data: PathBuf::new(),
         }
     }
@@ -237,6 +241,9 @@ impl TlsConfig {
         }
         if self.client_handshakes_per_s > 0 && self.client_handshake_burst == 0 {
             return Some("client_handshake_burst must be at least 1, or client_handshakes_per_s 0".into());
+        }
+        if let Some(problem) = self.acme.as_ref().and_then(AcmeConfig::problem) {
+            return Some(format!("acme.{problem}"));
         }
         None
     }

@@ -90,7 +90,11 @@ pub async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     let (chosen, name) = {
         let hello = accepted.client_hello();
         let name = hello.server_name().map(str::to_ascii_lowercase);
-        (tls.choose(&hello), name)
+        let chosen = match tls.choose(&hello) {
+            None if tls.demand(&hello).await => tls.choose(&hello),
+            chosen => chosen,
+        };
+        (chosen, name)
     };
     drop(accepted);
     let Some(chosen) = chosen else {

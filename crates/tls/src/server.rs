@@ -10,6 +10,7 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use selvedge_acme::{Acme, Name};
 
 use crate::authority::{Authority, AuthorityError};
 use crate::certificates::Certificates;
@@ -146,6 +147,9 @@ impl Tls {
         // From here on nothing fails.
         self.given.take(given, &self.certificates);
         self.certificates.serve(authority, internal, off);
+        if let Some(acme) = self.certificates.orders() {
+            want(&acme, &wanted);
+        }
         let next = Current { default: before.default.clone(), sites: by_host, wanted };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
         Ok(())
@@ -154,6 +158,22 @@ impl Tls {
     /// Where certificates are looked up, and where those that come at run time are put.
     pub fn certificates(&self) -> &Arc<Certificates> {
         &self.certificates
+    }
+
+    /// Serves what ACME has and answers its challenges, and tells it which names sites want, now and whenever they change.
+    pub fn attach(&self, acme: Option<Acme>) {
+        if let Some(acme) = &acme {
+            want(acme, &self.current().wanted);
+        }
+        self.certificates.attach(acme);
+    }
+
+    /// Has a certificate ordered for a name that has none, where that is allowed. False when it is not there in time.
+    pub(crate) async fn demand(&self, hello: &ClientHello<'_>) -> bool {
+        let challenge = hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == ACME_TLS));
+        let Some(name) = hello.server_name().and_then(normal).filter(|_| !challenge) else { return false };
+        let Some(acme) = self.certificates.may_order(&name) else { return false };
+        acme.demand(&name).await.is_ok()
     }
 
     /// Names of sites that nobody gave a certificate for and that may have one of a public authority.
@@ -190,6 +210,15 @@ impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tls").field("profile", &self.profile).finish_non_exhaustive()
     }
+}
+
+/// Tells ACME which names sites have.
+fn want(acme: &Acme, hosts: &[String]) {
+    let names = hosts.iter().filter_map(|host| {
+        let name = Name::parse(host);
+        name.inspect_err(|problem| tracing::warn!(host, "no certificate is ordered: the name {problem}")).ok()
+    });
+    acme.want(names);
 }
 
 /// How a client is answered.
