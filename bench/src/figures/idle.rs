@@ -88,11 +88,11 @@ fn asked(address: SocketAddr) -> Result<TcpStream> {
     let mut received = Vec::new();
     let mut block = [0; 4096];
     // The head, and the file's 1,024 bytes.
-    while !received
-        .windows(4)
-        .position(|four| four == b"\r\n\r\n")
-        .is_some_and(|at| received.len() >= at + 4 + 1024)
-    {
+    let whole = |received: &[u8]| {
+        let head = received.windows(4).position(|four| four == b"\r\n\r\n");
+        head.is_some_and(|head| received.len() >= head + 4 + 1024)
+    };
+    while !whole(&received) {
         let read = stream.read(&mut block)?;
         anyhow::ensure!(read > 0, "the connection was closed");
         received.extend_from_slice(&block[..read]);
