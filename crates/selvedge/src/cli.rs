@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::{
-    check, delete, deploy, dev, doctor, init, list, logs, profile, reload, rollback, routes, secret, status,
-    tail, trigger, up, versions,
+    check, delete, deploy, dev, doctor, fmt, init, list, logs, profile, reload, rollback, routes, secret,
+    status, tail, trigger, up, versions,
 };
 use crate::failure::Outcome;
 use crate::places;
@@ -112,6 +112,8 @@ pub(crate) enum Command {
     Status(status::StatusArgs),
     /// Look for mistakes in selvedge.toml
     Check(check::CheckArgs),
+    /// Write settings in one style
+    Fmt(fmt::FmtArgs),
     /// Have the running server read its settings again
     Reload(reload::ReloadArgs),
     /// Say what this machine offers: confinement, kernel features, files, ports

@@ -5,6 +5,7 @@ pub(crate) mod delete;
 pub(crate) mod deploy;
 pub(crate) mod dev;
 pub(crate) mod doctor;
+pub(crate) mod fmt;
 pub(crate) mod init;
 pub(crate) mod list;
 pub(crate) mod logs;
@@ -49,6 +50,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
         Command::Routes(args) => routes::run(&args, shared, terminal),
         Command::Status(args) => status::run(&args, shared, terminal),
         Command::Check(args) => check::run(&args, shared, terminal),
+        Command::Fmt(args) => fmt::run(&args, shared, terminal),
         Command::Reload(args) => reload::run(&args, shared, terminal),
         Command::Doctor(args) => doctor::run(&args, shared, terminal),
     }
