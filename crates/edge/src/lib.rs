@@ -34,5 +34,5 @@ pub use edge::{Edge, EdgeError, Explain, Surroundings};
 pub use handlers::{RedirectConfig, RespondConfig};
 pub use readiness::Readiness;
 pub use sites::{Problem, RouteConfig, SiteConfig, SiteSettings, Sites};
-pub use steps::{HeadersConfig, StepConfig, WorkerStepConfig};
+pub use steps::{HeadersConfig, SecurityHeaders, StepConfig, WorkerStepConfig};
 pub use workers::{Answering, StandIn};

@@ -79,6 +79,17 @@ impl Refusal {
             "Requests cannot be counted at the moment. Try again.",
         )
     };
+    pub(crate) const CORS_DENIED: Self =
+        Self::new(StatusCode::FORBIDDEN, "cors_denied", "Pages of other origins may not ask this.");
+    pub(crate) const REWRITE: Self = Self::new(
+        StatusCode::BAD_REQUEST,
+        "rewrite_failed",
+        "What this address stands for is no address, or too long.",
+    );
+    pub(crate) const UNKNOWN_VERSION: Self =
+        Self::new(StatusCode::NOT_FOUND, "unknown_version", "There is no such version of this API.");
+    pub(crate) const GONE_VERSION: Self =
+        Self::new(StatusCode::GONE, "version_gone", "This version of the API has ended; use a newer one.");
     pub(crate) const ADDRESS_DENIED: Self =
         Self::new(StatusCode::FORBIDDEN, "address_denied", "Requests from this address are not taken.");
     pub(crate) const WEBSOCKET_VERSION: Self = Self {

@@ -219,7 +219,15 @@ enum Place {
 fn find(exchange: &mut Exchange, host: &str, request: &Request<RequestBody>) -> Result<Place, Refusal> {
     let thread = &exchange.thread;
     if let Some(site) = thread.sites().site(host) {
-        let found = match site.route(request, exchange.client, || thread.dice.borrow_mut().f64()) {
+        let route =
+            |method: &Method| site.route(request, method, exchange.client, || thread.dice.borrow_mut().f64());
+        // A preflight asks on behalf of another method, and belongs to the route of that.
+        let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_METHOD);
+        let preflight = asked.filter(|_| *request.method() == Method::OPTIONS).and_then(|asked| {
+            let method = Method::from_bytes(asked.as_bytes()).ok()?;
+            route(&method).ok().filter(|found| found.target.has_cors())
+        });
+        let found = match preflight.map_or_else(|| route(request.method()), Ok) {
             Ok(found) => found,
             Err(Miss::NotFound) => return Err(Refusal::NO_ROUTE),
             Err(Miss::Method(methods)) => {

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::handlers::{RedirectConfig, RespondConfig};
+use crate::steps::SecurityHeaders;
 
 /// Some hosts, and what answers for them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -16,6 +17,8 @@ pub struct SiteConfig {
     /// Names of middleware that all its routes use, in this order, before their own.
     #[serde(rename = "use")]
     pub uses: Vec<String>,
+    /// Fields that have browsers protect users, where the application has not set them: `standard`, `strict` or `off`.
+    pub security_headers: SecurityHeaders,
     /// What answers. The more specific path wins, not the order.
     pub routes: Vec<RouteConfig>,
 }

@@ -15,7 +15,7 @@ pub use config::{Problem, RouteConfig, SiteConfig};
 
 use crate::body::RequestBody;
 use crate::handlers::Handler;
-use crate::steps::{Step, StepConfig};
+use crate::steps::{SecurityHeaders, Step, StepConfig};
 use crate::template::without_port;
 
 /// All sites, ready to serve.
@@ -76,16 +76,24 @@ impl Sites {
     }
 }
 
+impl Route {
+    /// Whether it answers preflights itself.
+    pub(crate) fn has_cors(&self) -> bool {
+        self.steps.iter().any(|step| matches!(**step, Step::Cors(_)))
+    }
+}
+
 impl Site {
-    /// The route that takes a request.
+    /// The route that takes a request, as if it were of this method.
     pub(crate) fn route(
         &self,
         request: &Request<RequestBody>,
+        method: &Method,
         client: IpAddr,
         dice: impl FnMut() -> f64,
     ) -> Result<Found<'_, Arc<Route>>, Miss> {
         let asked = Asked {
-            method: request.method(),
+            method,
             path: request.uri().path(),
             query: request.uri().query().unwrap_or_default(),
             headers: request.headers(),
@@ -139,7 +147,12 @@ impl Compiler {
     }
 
     fn site(&mut self, at: &str, site: &SiteConfig, common: &[Arc<Step>], hosts: &mut Hosts<Arc<Site>>) {
-        let mut steps = common.to_vec();
+        // The first step is the last to see the response.
+        let mut steps: Vec<Arc<Step>> = match site.security_headers {
+            SecurityHeaders::Off => Vec::new(),
+            fields => vec![Arc::new(Step::Security(fields))],
+        };
+        steps.extend_from_slice(common);
         steps.extend(self.chain(&format!("{at}.use"), &site.uses));
         let mut routes = Vec::new();
         for (index, route) in site.routes.iter().enumerate() {

@@ -2,13 +2,17 @@
 
 mod api_key;
 mod basic;
+mod cors;
 mod csrf;
 mod forward;
 mod headers;
 mod ip;
 mod jwt;
 mod rate_limit;
+mod rewrite;
 mod roles;
+mod security;
+mod version;
 mod worker;
 
 use http::{Request, Response, header};
@@ -23,8 +27,12 @@ use selvedge_auth::roles::RolesConfig;
 use serde::{Deserialize, Serialize};
 
 pub use headers::HeadersConfig;
+pub use security::SecurityHeaders;
+use selvedge_limit::cors::CorsConfig;
 use selvedge_limit::networks::IpRules;
 use selvedge_limit::rate::RateLimit;
+use selvedge_limit::rewrite::RewriteConfig;
+use selvedge_limit::versions::VersionsConfig;
 pub use worker::WorkerStepConfig;
 
 use crate::body::{Content, RequestBody};
@@ -68,6 +76,12 @@ pub enum StepConfig {
     Ip(IpRules),
     /// Limits how often somebody may ask.
     RateLimit(RateLimit),
+    /// Lets pages of other origins ask.
+    Cors(CorsConfig),
+    /// Changes the path and the query for what answers.
+    Rewrite(RewriteConfig),
+    /// Versions of an API, and their end.
+    Version(VersionsConfig),
     /// A worker looks at requests.
     Worker(WorkerStepConfig),
     /// Asks for a JSON Web Token.
@@ -90,6 +104,11 @@ pub(crate) enum Step {
     Headers(headers::Headers),
     Ip(ip::Ip),
     RateLimit(Box<rate_limit::RateLimitStep>),
+    Cors(cors::CorsStep),
+    Rewrite(Box<rewrite::RewriteStep>),
+    Version(Box<version::VersionStep>),
+    /// Not configured as middleware: sites have it.
+    Security(SecurityHeaders),
     Worker(worker::WorkerStep),
     Jwt(Box<jwt::JwtStep>),
     ApiKey(Box<api_key::ApiKeyStep>),
@@ -108,6 +127,9 @@ impl Step {
             StepConfig::RateLimit(config) => {
                 Self::RateLimit(Box::new(rate_limit::RateLimitStep::new(name, config)?))
             }
+            StepConfig::Cors(config) => Self::Cors(cors::CorsStep::new(config)?),
+            StepConfig::Rewrite(config) => Self::Rewrite(Box::new(rewrite::RewriteStep::new(config)?)),
+            StepConfig::Version(config) => Self::Version(Box::new(version::VersionStep::new(config)?)),
             StepConfig::Worker(config) => Self::Worker(worker::WorkerStep::new(config)?),
             StepConfig::Jwt(config) => Self::Jwt(Box::new(jwt::JwtStep::new(config)?)),
             StepConfig::ApiKey(config) => Self::ApiKey(Box::new(api_key::ApiKeyStep::new(config)?)),
@@ -126,6 +148,13 @@ impl Step {
             Self::Headers(step) => step.before(exchange, request),
             Self::Ip(step) => step.before(exchange),
             Self::RateLimit(step) => step.before(exchange, request).await,
+            Self::Cors(step) => step.before(exchange, request),
+            Self::Rewrite(step) => step.before(request),
+            Self::Version(step) => step.before(exchange, request),
+            Self::Security(fields) => {
+                fields.before(exchange);
+                Flow::On
+            }
             // Boxed, so that requests that pass none reserve no room for it.
             Self::Worker(step) => Box::pin(step.before(exchange, request)).await,
             Self::Jwt(step) => Box::pin(step.before(exchange, request)).await,
