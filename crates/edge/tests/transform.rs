@@ -72,7 +72,7 @@ respond = { body = "x" }
 "#;
 
 fn ask(server: &Server, line: &str, fields: &str) -> Reply {
-    server.send(format!("{line} HTTP/1.1\r\nhost: a.example\r\n{fields}\r\n"))
+    server.send(format!("{line} HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n{fields}\r\n"))
 }
 
 fn all<'r>(reply: &'r Reply, name: &str) -> Vec<&'r str> {
