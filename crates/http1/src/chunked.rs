@@ -12,7 +12,7 @@ const TRAILERS_MAX: u32 = 8192;
 /// Digits of a chunk's size, leading zeros included.
 const DIGITS_MAX: u8 = 16;
 
-/// Takes a body out of its chunks, as it arrives. Trailer fields are checked and dropped.
+/// Takes a body out of its chunks, as it arrives. Trailer fields are checked and pointed at, for whoever wants them.
 #[derive(Clone, Copy, Debug)]
 pub struct ChunkedDecoder {
     state: State,
@@ -53,6 +53,9 @@ pub struct Step {
     pub taken: usize,
     /// Where among them the next bytes of the body are; empty when there are none.
     pub data: Range<usize>,
+    /// Where among them the trailer section goes on, its empty line included; the pieces of all steps together are what
+    /// [`crate::parse_trailers`] takes.
+    pub trailers: Range<usize>,
 }
 
 impl Default for ChunkedDecoder {
@@ -70,17 +73,26 @@ impl ChunkedDecoder {
     /// Reads on until there is data, `input` is used up or the body is over. Takes nothing of what follows the body.
     pub fn next(&mut self, input: &[u8]) -> Result<Step, Violation> {
         let mut at = 0;
+        let mut trailers = if self.in_trailers() { 0 } else { usize::MAX };
         while at < input.len() && self.state != State::Over {
             if let State::Data { left } = self.state {
                 let length = usize::try_from(left).unwrap_or(usize::MAX).min(input.len() - at);
                 let left = left - length as u64;
                 self.state = if left == 0 { State::DataReturn } else { State::Data { left } };
-                return Ok(Step { taken: at + length, data: at..at + length });
+                let taken = at + length;
+                return Ok(Step { taken, data: at..taken, trailers: taken..taken });
             }
             self.state = self.byte(input[at])?;
             at += 1;
+            if trailers == usize::MAX && self.in_trailers() {
+                trailers = at;
+            }
         }
-        Ok(Step { taken: at, data: at..at })
+        Ok(Step { taken: at, data: at..at, trailers: trailers.min(at)..at })
+    }
+
+    fn in_trailers(&self) -> bool {
+        matches!(self.state, State::Line | State::Name | State::Value | State::ValueFeed | State::LastFeed)
     }
 
     /// Every byte that is not the body's own.
@@ -169,6 +181,24 @@ mod tests {
         assert_eq!(decode(b"0\r\n\r\n"), Ok(Some((vec![], &b""[..]))));
         assert_eq!(decode(b"5\r\nabc"), Ok(None));
         assert_eq!(decode(b"ffffffffffffffff\r\na"), Ok(None));
+    }
+
+    #[test]
+    fn trailers_are_pointed_at() {
+        let input = b"1\r\na\r\n0\r\nA: 1\r\nb:\r\n\r\nGET";
+        for piece in 1..input.len() {
+            let mut decoder = ChunkedDecoder::default();
+            let mut trailers = Vec::new();
+            for part in input.chunks(piece) {
+                let mut at = 0;
+                while at < part.len() && !decoder.is_over() {
+                    let step = decoder.next(&part[at..]).unwrap();
+                    trailers.extend_from_slice(&part[at..][step.trailers]);
+                    at += step.taken;
+                }
+            }
+            assert_eq!(trailers, b"A: 1\r\nb:\r\n\r\n", "in pieces of {piece}");
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Where a request's body ends (RFC 9112, section 6), decided once, from all fields that have a say.
+//! Where a message's body ends (RFC 9112, section 6), decided once, from all fields that have a say.
 
 use crate::Violation;
 use crate::grammar::{list, trimmed};
@@ -13,6 +13,18 @@ pub enum Framing {
     Length(u64),
     /// Chunks.
     Chunked,
+}
+
+/// How the body of a response is delimited, as far as its fields say: the method and the status have a say as well
+/// (RFC 9112, section 6.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseFraming {
+    /// So many bytes.
+    Length(u64),
+    /// Chunks.
+    Chunked,
+    /// It ends with the connection.
+    Close,
 }
 
 /// What the fields said so far.
@@ -69,6 +81,17 @@ impl FramingFields {
             (None, Some(Coding::Chunked)) => Ok(Framing::Chunked),
             (None | Some(0), None) => Ok(Framing::None),
             (Some(length), None) => Ok(Framing::Length(length)),
+        }
+    }
+
+    pub(crate) fn conclude_response(self, version: Version) -> Result<ResponseFraming, Violation> {
+        match self.length {
+            Some(0) if self.coding.is_none() => Ok(ResponseFraming::Length(0)),
+            _ => Ok(match self.conclude(version)? {
+                Framing::None => ResponseFraming::Close,
+                Framing::Length(length) => ResponseFraming::Length(length),
+                Framing::Chunked => ResponseFraming::Chunked,
+            }),
         }
     }
 }

@@ -25,7 +25,7 @@ pub struct Span {
 }
 
 impl Span {
-    fn new(range: Range<usize>) -> Self {
+    pub(crate) fn new(range: Range<usize>) -> Self {
         Self { start: range.start as u32, end: range.end as u32 }
     }
 
@@ -186,7 +186,7 @@ pub fn parse_request(
 }
 
 /// Where the line that starts at `start` ends: at its CR.
-fn end_of_line(head: &[u8], start: usize, feed: Option<usize>) -> Result<usize, Violation> {
+pub(crate) fn end_of_line(head: &[u8], start: usize, feed: Option<usize>) -> Result<usize, Violation> {
     match feed {
         Some(feed) if feed > start && head[feed - 1] == b'\r' => Ok(feed - 1),
         _ => Err(Violation::LineEnd),
@@ -220,7 +220,7 @@ fn request_line(head: &[u8], end: usize) -> Result<(Span, Span, Version), Violat
 }
 
 /// One `name: value`.
-fn field(head: &[u8], line: Range<usize>) -> Result<Field, Violation> {
+pub(crate) fn field(head: &[u8], line: Range<usize>) -> Result<Field, Violation> {
     let bytes = &head[line.clone()];
     if matches!(bytes.first(), Some(b' ' | b'\t')) {
         return Err(Violation::Folding);

@@ -5,6 +5,8 @@
 pub enum Violation {
     /// Not `METHOD target HTTP/1.x`.
     RequestLine,
+    /// Not `HTTP/1.x 200 reason`.
+    StatusLine,
     /// The target has bytes that none may have.
     Target,
     /// A version that this parser does not speak.
@@ -74,6 +76,9 @@ impl Violation {
         match self {
             Self::RequestLine => {
                 "The first line of a request must be a method, a target and HTTP/1.1, with one blank between them."
+            }
+            Self::StatusLine => {
+                "The first line of a response must be HTTP/1.1, a status of three digits and a reason."
             }
             Self::Target => "The request target has characters that a URL cannot have; encode them with %.",
             Self::Version => "This port speaks HTTP/1.0, HTTP/1.1 and HTTP/2 with prior knowledge.",
