@@ -27,7 +27,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("selvedge-router", &[]),
     ("selvedge-tls", &["selvedge-acme"]),
     ("selvedge-acme", &[]),
-    ("selvedge-upstream", &[]),
+    ("selvedge-upstream", &["selvedge-http1"]),
     ("selvedge-files", &[]),
     ("selvedge-auth", &[]),
     ("selvedge-limit", &[]),

@@ -7,10 +7,12 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use selvedge_engine::{EngineError, WorkerBody, WorkerSocket};
+use selvedge_engine::{EngineError, WorkerBody};
+use selvedge_upstream::{BodyError, UpstreamBody};
 
 use crate::exchange::Exchange;
 use crate::http1::Http1Body;
+use crate::websocket::Socket;
 
 /// The body of a request.
 #[derive(Debug)]
@@ -69,6 +71,8 @@ pub enum Content {
     Bytes(Bytes),
     /// A worker's.
     Worker(WorkerBody),
+    /// A server's behind this one.
+    Proxied(UpstreamBody<RequestBody>),
     /// Anything else that streams.
     Boxed(Pin<Box<dyn Body<Data = Bytes, Error = Fault>>>),
 }
@@ -87,6 +91,12 @@ impl From<EngineError> for Fault {
     }
 }
 
+impl From<BodyError> for Fault {
+    fn from(error: BodyError) -> Self {
+        Self { code: error.code() }
+    }
+}
+
 impl Content {
     /// Any body whose errors have codes.
     pub fn boxed<E: Into<Fault> + 'static>(body: impl Body<Data = Bytes, Error = E> + 'static) -> Self {
@@ -94,9 +104,10 @@ impl Content {
     }
 
     /// The WebSocket that an answer with status 101 begins.
-    pub(crate) fn into_socket(self) -> Option<WorkerSocket> {
+    pub(crate) fn into_socket(self) -> Option<Socket> {
         match self {
-            Self::Worker(body) => body.into_socket(),
+            Self::Worker(body) => body.into_socket().map(Socket::Worker),
+            Self::Proxied(UpstreamBody::Tunnel(tunnel)) => Some(Socket::Tunnel(tunnel)),
             _ => None,
         }
     }
@@ -114,6 +125,7 @@ impl std::fmt::Debug for Content {
             Self::Empty => "Empty",
             Self::Bytes(_) => "Bytes",
             Self::Worker(_) => "Worker",
+            Self::Proxied(_) => "Proxied",
             Self::Boxed(_) => "Boxed",
         })
     }
@@ -137,6 +149,9 @@ impl Body for Content {
             Self::Worker(body) => {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Fault::from)))
             }
+            Self::Proxied(body) => {
+                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Fault::from)))
+            }
             Self::Boxed(body) => body.as_mut().poll_frame(cx),
         }
     }
@@ -146,6 +161,7 @@ impl Body for Content {
             Self::Empty => true,
             Self::Bytes(bytes) => bytes.is_empty(),
             Self::Worker(body) => body.is_end_stream(),
+            Self::Proxied(body) => body.is_end_stream(),
             Self::Boxed(body) => body.is_end_stream(),
         }
     }
@@ -155,6 +171,7 @@ impl Body for Content {
             Self::Empty => SizeHint::with_exact(0),
             Self::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Worker(body) => body.size_hint(),
+            Self::Proxied(body) => body.size_hint(),
             Self::Boxed(body) => body.size_hint(),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use schemars::JsonSchema;
+use selvedge_router::Network;
 use selvedge_telemetry::AccessLogConfig;
 use serde::{Deserialize, Serialize};
 
@@ -44,6 +45,9 @@ pub struct EdgeConfig {
     pub uses: Vec<String>,
     /// Domains under which every script has a name: `<script>.<domain>`.
     pub base_domains: Vec<String>,
+    /// Networks of proxies in front of this server, such as `10.0.0.0/8`. Only what these say in `X-Forwarded-For` and
+    /// `Forwarded` about who asks is believed, and passed on.
+    pub trusted_proxies: Vec<String>,
     /// Takes an `x-request-id` that the client sent. Only for use behind a proxy that sets it.
     pub trust_request_id: bool,
     /// Value of the `server` header; none is sent without one.
@@ -71,6 +75,7 @@ impl Default for EdgeConfig {
             compression: CompressionConfig::default(),
             uses: Vec::new(),
             base_domains: vec!["localhost".into()],
+            trusted_proxies: Vec::new(),
             trust_request_id: false,
             server_header: None,
             access_log: AccessLogConfig::default(),
@@ -128,10 +133,17 @@ impl EdgeConfig {
         if self.max_connections == 0 {
             return refuse("max_connections must be at least 1");
         }
+        if let Some(bad) = self.trusted_proxies.iter().find(|text| text.parse::<Network>().is_err()) {
+            return Some(format!("trusted_proxies: {bad:?} is no network such as \"10.0.0.0/8\""));
+        }
         self.server_header
             .as_ref()
             .and_then(|value| HeaderValue::from_str(value).is_err().then_some(value))
             .map(|value| format!("server_header {value:?} is no valid header value"))
+    }
+
+    pub(crate) fn trusted_networks(&self) -> Vec<Network> {
+        self.trusted_proxies.iter().filter_map(|text| text.parse().ok()).collect()
     }
 
     pub(crate) fn header_timeout(&self) -> Duration {

@@ -210,11 +210,15 @@ async fn run(plan: Plan, workers: impl FnOnce() -> Workers, started: mpsc::SyncS
         Ok(listeners) => listeners,
         Err(error) => return drop(started.send(Err(error))),
     };
+    let upstreams = selvedge_upstream::Local::new();
+    tokio::task::spawn_local(upstreams.clone().run());
     let thread = Rc::new(Thread {
         counters: plan.counters,
         routes: RefCell::new(Routes::new(plan.snapshot, &plan.config.base_domains)),
         newest_sites: RefCell::new(Newest::new(plan.sites)),
         workers: workers(),
+        upstreams: upstreams.clone(),
+        trusted: plan.config.trusted_networks(),
         ids: RequestIds::new(),
         clock: Rc::new(Clock::new()),
         scratch: Scratch::new(),

@@ -13,6 +13,7 @@ use selvedge_engine::SocketEnd;
 use selvedge_model::Worker;
 use selvedge_router::Parameters;
 use selvedge_telemetry::http_metrics::Protocol;
+use selvedge_upstream::{Report, forward};
 
 use crate::body::{Fault, RequestBody};
 use crate::connection::Connection;
@@ -39,6 +40,8 @@ pub(crate) struct Exchange {
     /// Who asks, once a step has found out.
     pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) worker: Option<Arc<Worker>>,
+    /// How the answer of a server behind this one came about.
+    pub(crate) report: Option<Box<Report>>,
     /// What steps want done to the response, whoever answers; the last goes first.
     pub(crate) later: Vec<Later>,
     /// [`CLIENT_CLOSED`] until there is an answer.
@@ -97,7 +100,12 @@ impl Exchange {
             Version::HTTP_11 => Protocol::Http11,
             _ => Protocol::Http10,
         };
-        Self::new(thread, connection, started, protocol, request_id, noted)
+        let mut exchange = Self::new(thread, connection, started, protocol, request_id, noted);
+        if !exchange.thread.trusted.is_empty() {
+            let (thread, peer) = (&exchange.thread, exchange.connection.peer);
+            exchange.client = forward::client(peer, request.headers(), |address| thread.is_trusted(address));
+        }
+        exchange
     }
 
     /// For what arrived in place of a request of HTTP/1.
@@ -131,6 +139,7 @@ impl Exchange {
             parameters: Parameters::new(),
             identity: None,
             worker: None,
+            report: None,
             later: Vec::new(),
             status: StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST),
             code: None,

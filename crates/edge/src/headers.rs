@@ -20,6 +20,8 @@ pub(crate) struct Scan<'a> {
     pub(crate) referer: Option<&'a HeaderValue>,
     pub(crate) user_agent: Option<&'a HeaderValue>,
     pub(crate) request_id: Option<&'a HeaderValue>,
+    /// The client takes trailer fields.
+    pub(crate) trailers: bool,
     /// Fields that concern this connection only are there, so [`strip_request`] has work to do.
     pub(crate) hop: bool,
 }
@@ -43,6 +45,10 @@ impl<'a> Scan<'a> {
                 header::USER_AGENT => scan.user_agent = Some(value),
                 header::TRANSFER_ENCODING => {
                     scan.chunked = true;
+                    scan.hop = true;
+                }
+                header::TE => {
+                    scan.trailers |= list(value).any(|option| option.eq_ignore_ascii_case("trailers"));
                     scan.hop = true;
                 }
                 ref name if is_hop(name) => scan.hop = true,
@@ -104,13 +110,11 @@ fn strip(headers: &mut HeaderMap) {
 }
 
 fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
-    headers
-        .get_all(header::CONNECTION)
-        .into_iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .filter(|option| !option.is_empty())
+    headers.get_all(header::CONNECTION).into_iter().flat_map(list)
+}
+
+fn list(value: &HeaderValue) -> impl Iterator<Item = &str> {
+    value.to_str().unwrap_or_default().split(',').map(str::trim).filter(|option| !option.is_empty())
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod sites;
 mod steps;
 mod template;
 mod thread;
+mod tunnel;
 mod websocket;
 mod workers;
 
@@ -33,6 +34,8 @@ pub use config::{EdgeConfig, Http2Config};
 pub use edge::{Edge, EdgeError, Explain, Surroundings};
 pub use handlers::{RedirectConfig, RespondConfig};
 pub use readiness::Readiness;
+pub use selvedge_upstream::Registry as Upstreams;
+pub use selvedge_upstream::config::{ProxyConfig, UpstreamConfig};
 pub use sites::{Problem, RouteConfig, SiteConfig, SiteSettings, Sites};
 pub use steps::{HeadersConfig, SecurityHeaders, StepConfig, WorkerStepConfig};
 pub use workers::{Answering, StandIn};

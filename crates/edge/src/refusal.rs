@@ -6,6 +6,7 @@ use selvedge_auth::Denial;
 use selvedge_engine::EngineError;
 use selvedge_engine::websocket::handshake::VERSION;
 use selvedge_http1::Violation;
+use selvedge_upstream::UpstreamError;
 
 /// Why a request is not answered by a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +93,14 @@ impl Refusal {
         Self::new(StatusCode::GONE, "version_gone", "This version of the API has ended; use a newer one.");
     pub(crate) const ADDRESS_DENIED: Self =
         Self::new(StatusCode::FORBIDDEN, "address_denied", "Requests from this address are not taken.");
+    pub(crate) const PROXY_BODY_TOO_LARGE: Self = Self {
+        close: true,
+        ..Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            "The request's body is larger than this address takes.",
+        )
+    };
     pub(crate) const WEBSOCKET_VERSION: Self = Self {
         close: true,
         ..Self::new(
@@ -187,6 +196,13 @@ fn escaped(text: &str) -> String {
 impl From<&Denial> for Refusal {
     fn from(denial: &Denial) -> Self {
         Self { retry_after: denial.retry_after_s, ..Self::new(denial.status, denial.code, denial.message) }
+    }
+}
+
+impl From<UpstreamError> for Refusal {
+    fn from(error: UpstreamError) -> Self {
+        let status = StatusCode::from_u16(error.status()).unwrap_or(StatusCode::BAD_GATEWAY);
+        Self { retry_after: error.retry_after(), ..Self::new(status, error.code(), error.message()) }
     }
 }
 

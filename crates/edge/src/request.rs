@@ -134,6 +134,7 @@ pub(crate) async fn serve(
         content_length: scan.content_length,
         hop: scan.hop,
         websocket: matches!(websocket, Ok(Some(_))),
+        trailers: scan.trailers,
     };
     let place = guard(&exchange, &request, &scan)
         .and_then(|host| match &websocket {
@@ -186,6 +187,8 @@ pub(crate) struct Facts {
     pub(crate) hop: bool,
     /// It is the handshake of a WebSocket.
     pub(crate) websocket: bool,
+    /// The client takes trailer fields.
+    pub(crate) trailers: bool,
 }
 
 /// What of the request decides the shape of an answer.
@@ -424,6 +427,9 @@ pub(crate) fn log_and_measure(exchange: &Exchange) {
         route: exchange.route.as_ref().map(|route| route.name.as_str()),
         request_id: exchange.request_id.as_bytes(),
         code: exchange.code,
+        server: exchange.report.as_ref().and_then(|report| report.server.as_deref()),
+        server_us: exchange.report.as_ref().map_or(0, |report| report.waited.as_micros() as u64),
+        attempts: exchange.report.as_ref().map_or(0, |report| report.attempts),
         referer: noted.referer.as_ref().map(HeaderValue::as_bytes),
         user_agent: noted.user_agent.as_ref().map(HeaderValue::as_bytes),
     });

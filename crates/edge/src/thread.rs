@@ -14,6 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use http::HeaderValue;
 use selvedge_model::{AccountId, RouteTable, ScriptDeployment, ScriptName, Snapshot, Worker};
+use selvedge_router::Network;
 use selvedge_telemetry::{AccessLogBuffer, HttpCounters};
 use slab::Slab;
 use tokio::sync::{Notify, watch};
@@ -39,6 +40,10 @@ pub(crate) struct Thread {
     /// What the settings say now; see [`Thread::sites`].
     pub(crate) newest_sites: RefCell<Newest>,
     pub(crate) workers: Workers,
+    /// Connections to servers behind this one.
+    pub(crate) upstreams: Rc<selvedge_upstream::Local>,
+    /// The networks of our proxies.
+    pub(crate) trusted: Vec<Network>,
     pub(crate) ids: RequestIds,
     pub(crate) clock: Rc<Clock>,
     pub(crate) scratch: Scratch,
@@ -63,6 +68,11 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
+    /// Whether a connection's other side is a proxy of ours, which says who asks.
+    pub(crate) fn is_trusted(&self, peer: IpAddr) -> bool {
+        self.trusted.iter().any(|network| network.contains(peer))
+    }
+
     /// The sites as the settings have them now. Whoever holds them keeps what they were.
     pub(crate) fn sites(&self) -> Rc<Arc<Sites>> {
         let mut newest = self.newest_sites.borrow_mut();

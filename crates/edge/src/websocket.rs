@@ -7,12 +7,14 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use selvedge_engine::WorkerSocket;
 use selvedge_engine::websocket::handshake::{self, BadHandshake};
+use selvedge_upstream::Tunnel;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::body::{Content, EdgeBody, RequestBody};
 use crate::exchange::Exchange;
 use crate::headers;
 use crate::refusal::Refusal;
+use crate::tunnel;
 
 /// A handshake that a worker may accept.
 pub(crate) enum Handshake {
@@ -58,9 +60,16 @@ fn refusal(bad: BadHandshake) -> Refusal {
     }
 }
 
+/// Who is on the other side of a WebSocket.
+pub(crate) enum Socket {
+    Worker(WorkerSocket),
+    /// A server behind this one: bytes go through as they are.
+    Tunnel(Box<Tunnel>),
+}
+
 /// A socket that waits for its connection, and its request, which goes on as long as the socket does.
 pub(crate) struct Switch {
-    socket: WorkerSocket,
+    socket: Socket,
     exchange: Box<Exchange>,
 }
 
@@ -69,8 +78,17 @@ impl Switch {
     pub(crate) async fn run<S: AsyncRead + AsyncWrite + Unpin>(self, io: S, received: Bytes) {
         let Self { socket, mut exchange } = self;
         let thread = exchange.thread.clone();
-        let end = socket.serve(io, received, thread.going_down()).await;
-        exchange.socket_ended(end);
+        match socket {
+            Socket::Worker(socket) => {
+                let end = socket.serve(io, received, thread.going_down()).await;
+                exchange.socket_ended(end);
+            }
+            Socket::Tunnel(tunnel) => {
+                let (sent, code) = tunnel::run(io, received, *tunnel).await;
+                exchange.bytes = sent;
+                exchange.code = code;
+            }
+        }
     }
 }
 
@@ -81,9 +99,10 @@ pub(crate) fn switch(
     answer: Response<Content>,
 ) -> Result<Response<EdgeBody>, (Box<Exchange>, Refusal)> {
     let (mut head, body) = answer.into_parts();
+    let tunnelled = matches!(body, Content::Proxied(_));
     let Some(socket) = body.into_socket() else { return Err((exchange, Refusal::INTERNAL)) };
     headers::strip_response(&mut head.headers);
-    strip_handshake(&mut head.headers);
+    strip_handshake(&mut head.headers, tunnelled);
     head.extensions.clear();
     head.version = Version::HTTP_11;
     exchange.decorate(&mut head.headers);
@@ -111,12 +130,15 @@ pub(crate) fn switch(
 }
 
 /// Removes what is not the worker's to say, as when it passes on another server's answer.
-fn strip_handshake(headers: &mut HeaderMap) {
+fn strip_handshake(headers: &mut HeaderMap, tunnelled: bool) {
+    if !tunnelled {
+        // Both ends agree on extensions only where nobody stands between them.
+        headers.remove(header::SEC_WEBSOCKET_EXTENSIONS);
+    }
     for name in [
         header::SEC_WEBSOCKET_ACCEPT,
         header::SEC_WEBSOCKET_KEY,
         header::SEC_WEBSOCKET_VERSION,
-        header::SEC_WEBSOCKET_EXTENSIONS,
         header::CONTENT_LENGTH,
     ] {
         headers.remove(name);

@@ -1,14 +1,21 @@
 //! What answers at the end of a route.
 
+mod proxy;
 mod redirect;
 mod respond;
 mod worker;
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use http::{Request, Response};
+use selvedge_upstream::Registry;
+use selvedge_upstream::config::{ProxyConfig, UpstreamConfig};
 
 pub use redirect::RedirectConfig;
 pub use respond::RespondConfig;
 
+use proxy::Proxy;
 use redirect::Redirect;
 use respond::Respond;
 pub(crate) use worker::WorkerName;
@@ -22,6 +29,8 @@ use crate::request::Facts;
 #[derive(Debug)]
 pub(crate) enum Handler {
     Worker(WorkerName),
+    // Boxed: larger than the others.
+    Proxy(Box<Proxy>),
     Redirect(Redirect),
     Respond(Respond),
 }
@@ -29,6 +38,15 @@ pub(crate) enum Handler {
 impl Handler {
     pub(crate) fn worker(name: &str) -> Result<Self, String> {
         WorkerName::new(name).map(Self::Worker)
+    }
+
+    pub(crate) fn proxy(
+        config: &ProxyConfig,
+        upstreams: &BTreeMap<String, UpstreamConfig>,
+        registry: &Registry,
+        base: &Path,
+    ) -> Result<Self, String> {
+        Proxy::new(config, upstreams, registry, base).map(|proxy| Self::Proxy(Box::new(proxy)))
     }
 
     pub(crate) fn redirect(config: &RedirectConfig) -> Result<Self, String> {
@@ -48,6 +66,8 @@ impl Handler {
     ) -> Result<Response<Content>, Refusal> {
         match self {
             Self::Worker(name) => name.answer(exchange, request, facts).await,
+            // Boxed, so that other requests reserve no room for it.
+            Self::Proxy(proxy) => Box::pin(proxy.answer(exchange, request, facts)).await,
             Self::Redirect(redirect) => redirect.answer(exchange, &request),
             Self::Respond(respond) => Ok(respond.answer(exchange, &request)),
         }

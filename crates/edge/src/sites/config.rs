@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
+use selvedge_upstream::config::ProxyConfig;
 use serde::{Deserialize, Serialize};
 
 use crate::handlers::{RedirectConfig, RespondConfig};
@@ -23,7 +24,7 @@ pub struct SiteConfig {
     pub routes: Vec<RouteConfig>,
 }
 
-/// A part of a site. One of `worker`, `redirect` and `respond` says what answers.
+/// A part of a site. One of `worker`, `proxy`, `redirect` and `respond` says what answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RouteConfig {
@@ -44,6 +45,8 @@ pub struct RouteConfig {
     pub uses: Vec<String>,
     /// Answers: a deployed worker, `NAME` or `ACCOUNT/NAME`.
     pub worker: Option<String>,
+    /// Answers: servers behind this one.
+    pub proxy: Option<ProxyConfig>,
     /// Answers: sends clients elsewhere.
     pub redirect: Option<RedirectConfig>,
     /// Answers: always the same.
@@ -61,6 +64,7 @@ impl Default for RouteConfig {
             weight: None,
             uses: Vec::new(),
             worker: None,
+            proxy: None,
             redirect: None,
             respond: None,
         }

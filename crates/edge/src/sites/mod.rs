@@ -13,6 +13,8 @@ use selvedge_router::{Asked, Condition, Found, HostPattern, Hosts, Miss, PathPat
 
 pub use config::{Problem, RouteConfig, SiteConfig};
 
+use selvedge_upstream::config::UpstreamConfig;
+
 use crate::body::RequestBody;
 use crate::handlers::Handler;
 use crate::steps::{SecurityHeaders, Step, StepConfig};
@@ -48,6 +50,10 @@ pub struct SiteSettings<'a> {
     pub sites: &'a [SiteConfig],
     /// `[middleware.NAME]`
     pub middleware: &'a BTreeMap<String, StepConfig>,
+    /// `[upstreams.NAME]`
+    pub upstreams: &'a BTreeMap<String, UpstreamConfig>,
+    /// The upstreams that are in use: those whose settings stay the same keep their state.
+    pub registry: &'a selvedge_upstream::Registry,
     /// `use` of `[edge]`: before each site's own.
     pub common: &'a [String],
     /// Where relative paths begin: the directory of the settings' file.
@@ -57,7 +63,8 @@ pub struct SiteSettings<'a> {
 impl Sites {
     /// Compiles settings, or says all that is wrong with them.
     pub fn new(settings: SiteSettings<'_>) -> Result<Self, Vec<Problem>> {
-        let mut compiler = Compiler { problems: Vec::new(), steps: BTreeMap::new() };
+        let mut compiler = Compiler { settings, problems: Vec::new(), steps: BTreeMap::new() };
+        compiler.upstreams();
         compiler.steps(settings.middleware);
         let common = compiler.chain("edge.use", settings.common);
         let mut hosts = Hosts::default();
@@ -104,13 +111,14 @@ impl Site {
 }
 
 /// Compiles settings and collects what is wrong with them.
-struct Compiler {
+struct Compiler<'a> {
+    settings: SiteSettings<'a>,
     problems: Vec<Problem>,
     /// `None` where the settings of a step are wrong, which was said already.
     steps: BTreeMap<String, Option<Arc<Step>>>,
 }
 
-impl Compiler {
+impl Compiler<'_> {
     fn problem(&mut self, setting: &str, message: impl ToString) {
         self.problems.push(Problem { setting: setting.to_owned(), message: message.to_string() });
     }
@@ -118,6 +126,14 @@ impl Compiler {
     /// The value, or its problem noted.
     fn checked<T, E: ToString>(&mut self, setting: &str, result: Result<T, E>) -> Option<T> {
         result.map_err(|error| self.problem(setting, error)).ok()
+    }
+
+    fn upstreams(&mut self) {
+        for (name, config) in self.settings.upstreams {
+            if let Some(problem) = config.problem() {
+                self.problem(&format!("upstreams.{name}"), problem);
+            }
+        }
     }
 
     fn steps(&mut self, middleware: &BTreeMap<String, StepConfig>) {
@@ -233,11 +249,15 @@ impl Compiler {
     fn handler(&mut self, at: &str, route: &RouteConfig) -> Option<Handler> {
         let mut found: Vec<(&str, Result<Handler, String>)> = Vec::new();
         found.extend(route.worker.as_ref().map(|name| ("worker", Handler::worker(name))));
+        found.extend(route.proxy.as_ref().map(|config| {
+            let SiteSettings { upstreams, registry, base, .. } = self.settings;
+            ("proxy", Handler::proxy(config, upstreams, registry, base))
+        }));
         found.extend(route.redirect.as_ref().map(|config| ("redirect", Handler::redirect(config))));
         found.extend(route.respond.as_ref().map(|config| ("respond", Handler::respond(config))));
         if found.len() != 1 {
             let message = match &found[..] {
-                [] => "nothing answers here: add worker, redirect or respond".to_owned(),
+                [] => "nothing answers here: add worker, proxy, redirect or respond".to_owned(),
                 several => {
                     let names: Vec<&str> = several.iter().map(|(name, _)| *name).collect();
                     format!("{} cannot all answer; leave one", names.join(" and "))

@@ -48,7 +48,7 @@ impl WorkerStep {
         for name in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::EXPECT] {
             copy.headers_mut().remove(name);
         }
-        let facts = Facts { content_length: None, hop: true, websocket: false };
+        let facts = Facts { content_length: None, hop: true, websocket: false, trailers: false };
         let mut answer = match call_worker(exchange, &worker, copy, &facts).await {
             Ok(answer) => answer,
             Err(refusal) => return Flow::Refuse(refusal),

@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body, Frame};
 use selvedge_edge::{
     Content, Edge, EdgeConfig, EdgeError, Problem, RequestBody, SiteConfig, SiteSettings, Sites, StepConfig,
-    Surroundings,
+    Surroundings, UpstreamConfig, Upstreams,
 };
 use selvedge_engine::{EngineError, RequestContext};
 use selvedge_model::{AccountId, Isolation, Limits, ScriptDeployment, Share, Snapshot, Worker};
@@ -59,6 +59,7 @@ struct Settings {
     edge: Option<EdgeConfig>,
     sites: Vec<SiteConfig>,
     middleware: BTreeMap<String, StepConfig>,
+    upstreams: BTreeMap<String, UpstreamConfig>,
 }
 
 /// Compiles sites that are written as in `selvedge.toml`.
@@ -66,8 +67,10 @@ pub fn sites(settings: &str) -> Result<(EdgeConfig, Sites), Vec<Problem>> {
     let settings: Settings = toml::from_str(settings).unwrap();
     let config =
         EdgeConfig { listen: config().listen, threads: 2, ..settings.edge.clone().unwrap_or_default() };
-    let Settings { sites, middleware, .. } = &settings;
-    let sites = Sites::new(SiteSettings { sites, middleware, common: &config.uses, base: Path::new("") })?;
+    let Settings { sites, middleware, upstreams, .. } = &settings;
+    let (registry, base) = (&Upstreams::default(), Path::new(""));
+    let common = &config.uses;
+    let sites = Sites::new(SiteSettings { sites, middleware, upstreams, registry, common, base })?;
     Ok((config, sites))
 }
 

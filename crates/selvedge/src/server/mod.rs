@@ -13,7 +13,9 @@ use std::time::Duration;
 use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use selvedge_control::{Control, PublicUrl};
-use selvedge_edge::{AdminState, Edge, Explain, Problem, Readiness, Sites, Surroundings, admin_router};
+use selvedge_edge::{
+    AdminState, Edge, Explain, Problem, Readiness, Sites, Surroundings, Upstreams, admin_router,
+};
 use selvedge_engine::{Engine, EngineConfig, EngineHandle, StartError};
 use selvedge_model::Snapshot;
 use selvedge_store::{Artifacts, SecretKey, Store};
@@ -112,9 +114,12 @@ impl Server {
         } else {
             (None, None)
         };
-        let sites = Sites::new(settings.site_settings()).map_err(|problems| bad_sites(&problems))?;
+        let upstreams = Upstreams::default();
+        let sites =
+            Sites::new(settings.site_settings(&upstreams)).map_err(|problems| bad_sites(&problems))?;
         let (sites, newest_sites) = watch::channel(Arc::new(sites));
-        let reloader = reread.map(|reread| Reloader::new(reread, &settings, sites.clone(), diagnostics));
+        let reloader =
+            reread.map(|reread| Reloader::new(reread, &settings, sites.clone(), upstreams, diagnostics));
         let surroundings = Surroundings {
             config: settings.edge,
             sites: newest_sites,

@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use selvedge_edge::Sites;
+use selvedge_edge::{Sites, Upstreams};
 use selvedge_telemetry::Diagnostics;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -24,7 +24,7 @@ use crate::failure::{Failure, Outcome};
 /// Between two looks at the files.
 const PERIOD: Duration = Duration::from_secs(1);
 /// Settings that are looked at anew; anything else needs a restart.
-const LIVE: &[&str] = &["sites", "middleware", "edge.use", "diagnostics.filter"];
+const LIVE: &[&str] = &["sites", "middleware", "upstreams", "edge.use", "diagnostics.filter"];
 
 /// How settings are read, and what the files looked like before they were.
 pub(crate) struct Reread {
@@ -49,6 +49,7 @@ pub(crate) struct Reloader(Arc<Inner>);
 struct Inner {
     reread: Reread,
     sites: watch::Sender<Arc<Sites>>,
+    upstreams: Upstreams,
     diagnostics: Option<Diagnostics>,
     /// One reload at a time; what is in effect, as JSON.
     running: Mutex<Value>,
@@ -70,20 +71,22 @@ impl Reloader {
         reread: Reread,
         running: &Settings,
         sites: watch::Sender<Arc<Sites>>,
+        upstreams: Upstreams,
         diagnostics: Option<Diagnostics>,
     ) -> Self {
         let running = Mutex::new(as_json(running));
         let loaded = Mutex::new(reread.looked.clone());
-        Self(Arc::new(Inner { reread, sites, diagnostics, running, loaded }))
+        Self(Arc::new(Inner { reread, sites, upstreams, diagnostics, running, loaded }))
     }
 
     /// Reads the settings and puts them in effect.
     pub(super) fn reload(&self) -> Outcome<Reloaded> {
-        let Inner { reread, sites, diagnostics, running, loaded } = &*self.0;
+        let Inner { reread, sites, upstreams, diagnostics, running, loaded } = &*self.0;
         let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
         *loaded.lock().unwrap_or_else(PoisonError::into_inner) = Look::default().again(&reread.file);
         let settings = (reread.read)()?.complete();
-        let compiled = Sites::new(settings.site_settings()).map_err(|found| super::bad_sites(&found))?;
+        let compiled =
+            Sites::new(settings.site_settings(upstreams)).map_err(|found| super::bad_sites(&found))?;
         if let Some(diagnostics) = diagnostics {
             diagnostics
                 .set_filter(&settings.diagnostics)

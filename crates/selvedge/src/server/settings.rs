@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
-use selvedge_edge::{EdgeConfig, SiteConfig, SiteSettings, Sites, StepConfig};
+use selvedge_edge::{EdgeConfig, SiteConfig, SiteSettings, Sites, StepConfig, UpstreamConfig, Upstreams};
 use selvedge_engine::EngineConfig;
 use selvedge_telemetry::DiagnosticsConfig;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) edge: EdgeConfig,
     /// Hosts, and what answers for them. Hosts that no site has belong to deployed workers.
     pub(crate) sites: Vec<SiteConfig>,
+    /// Servers behind this one, for routes with `proxy = { upstream = "NAME" }`.
+    pub(crate) upstreams: BTreeMap<String, UpstreamConfig>,
     /// Steps that requests pass where a `use` names them.
     pub(crate) middleware: BTreeMap<String, StepConfig>,
     /// Sandboxes.
@@ -50,6 +52,7 @@ impl Default for Settings {
             admin: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
             edge: EdgeConfig::default(),
             sites: Vec::new(),
+            upstreams: BTreeMap::new(),
             middleware: BTreeMap::new(),
             engine: EngineConfig::default(),
             diagnostics: DiagnosticsConfig { filter: "warn".into(), ..DiagnosticsConfig::default() },
@@ -75,7 +78,8 @@ impl Settings {
             let setting = problem.split([':', ' ']).next().unwrap_or_default();
             problems.push((format!("edge.{setting}"), problem));
         }
-        if let Err(found) = Sites::new(SiteSettings { base, ..self.site_settings() }) {
+        let registry = Upstreams::default();
+        if let Err(found) = Sites::new(SiteSettings { base, ..self.site_settings(&registry) }) {
             problems.extend(found.into_iter().map(|problem| (problem.setting, problem.message)));
         }
         if let Err(error) = self.diagnostics.check() {
@@ -90,10 +94,12 @@ impl Settings {
     }
 
     /// What sites are made of.
-    pub(crate) fn site_settings(&self) -> SiteSettings<'_> {
+    pub(crate) fn site_settings<'a>(&'a self, registry: &'a Upstreams) -> SiteSettings<'a> {
         SiteSettings {
             sites: &self.sites,
             middleware: &self.middleware,
+            upstreams: &self.upstreams,
+            registry,
             common: &self.edge.uses,
             base: &self.base,
         }

@@ -34,6 +34,12 @@ pub struct AccessRecord<'a> {
     pub request_id: &'a [u8],
     /// Code of the error, where there was one.
     pub code: Option<&'static str>,
+    /// The server behind this one that was asked last.
+    pub server: Option<&'a str>,
+    /// From asking the first to the head of the answer, microseconds.
+    pub server_us: u64,
+    /// How many were asked.
+    pub attempts: u32,
     /// `Referer`.
     pub referer: Option<&'a [u8]>,
     /// `User-Agent`.
@@ -112,6 +118,14 @@ impl Formatter {
         escape::text(record.request_id, out);
         out.push(b' ');
         out.extend_from_slice(record.code.unwrap_or("-").as_bytes());
+        if let Some(server) = record.server {
+            out.push(b' ');
+            escape::text(server.as_bytes(), out);
+            out.push(b' ');
+            integer(record.server_us / 1000, out);
+            out.push(b'.');
+            three_digits(record.server_us % 1000, out);
+        }
         out.push(b'\n');
     }
 
@@ -132,6 +146,12 @@ impl Formatter {
         integer(record.bytes, out);
         out.extend_from_slice(b",\"duration_us\":");
         integer(record.duration_us, out);
+        if record.server.is_some() {
+            out.extend_from_slice(b",\"server_us\":");
+            integer(record.server_us, out);
+            out.extend_from_slice(b",\"attempts\":");
+            integer(record.attempts.into(), out);
+        }
         out.extend_from_slice(b",\"request_id\":\"");
         escape::json(record.request_id, out);
         if let Some((account, script)) = record.worker {
@@ -143,6 +163,9 @@ impl Formatter {
         }
         if let Some(code) = record.code {
             member("code", code.as_bytes(), out);
+        }
+        if let Some(server) = record.server {
+            member("server", server.as_bytes(), out);
         }
         if let Some(referer) = record.referer {
             member("referer", referer, out);

@@ -64,7 +64,8 @@ pub enum AccessLogOutput {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AccessLogFormat {
-    /// nginx's `combined`, then host, worker, duration in milliseconds, request id and error code.
+    /// nginx's `combined`, then host, worker, duration in milliseconds, request id and error code; for proxied requests
+    /// the server behind this one and its milliseconds.
     Text,
     /// One JSON object per line.
     Json,

@@ -17,6 +17,9 @@ fn sample<'a>() -> AccessRecord<'a> {
         route: None,
         request_id: b"abc-1",
         code: None,
+        server: None,
+        server_us: 0,
+        attempts: 0,
         referer: None,
         user_agent: Some(b"curl/8"),
     }
@@ -35,6 +38,15 @@ fn text_is_combined_and_more() {
         "192.0.2.1 - - [21/Nov/2026:02:43:12 +0000] \"GET /a?b=c HTTP/1.1\" 200 12 \"-\" \"curl/8\" \
          \"hello.localhost:8080\" default/hello 1.045 abc-1 -\n"
     );
+}
+
+#[test]
+fn servers_behind_this_one_are_named() {
+    let record = AccessRecord { server: Some("127.0.0.1:3000"), server_us: 945, attempts: 2, ..sample() };
+    assert!(line(AccessLogFormat::Text, &record).ends_with(" abc-1 - 127.0.0.1:3000 0.945\n"));
+    let value: serde_json::Value = serde_json::from_str(&line(AccessLogFormat::Json, &record)).unwrap();
+    assert_eq!(value["server"], "127.0.0.1:3000");
+    assert_eq!((value["server_us"].as_u64(), value["attempts"].as_u64()), (Some(945), Some(2)));
 }
 
 #[test]

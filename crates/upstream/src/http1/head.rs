@@ -1,0 +1,91 @@
+//! From the bytes of a response's head to what is passed on.
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode, response};
+use selvedge_http1::{Field, Limits, ResponseFraming, Version, Violation, parse_response};
+
+use crate::forward;
+use crate::outgoing::{Outgoing, via};
+
+/// A response's head, and what arrived behind it.
+pub(super) struct Head {
+    pub(super) version: Version,
+    pub(super) status: StatusCode,
+    headers: HeaderMap,
+    framing: ResponseFraming,
+    keep_alive: bool,
+    hop: bool,
+    pub(super) rest: Bytes,
+}
+
+impl Head {
+    /// Parses the head that ends at `end`. `keeps_length` keeps `Content-Length` where it does not say how long the body
+    /// is that follows.
+    pub(super) fn parse(
+        bytes: Bytes,
+        end: usize,
+        limits: &Limits,
+        fields: &mut Vec<Field>,
+        keeps_length: bool,
+    ) -> Result<Self, Violation> {
+        let head = parse_response(&bytes[..end], limits, fields)?;
+        let keeps_length = keeps_length || head.status == 304;
+        // One more for `Via`.
+        let mut headers = HeaderMap::with_capacity(fields.len() + 1);
+        for field in fields.iter() {
+            let name =
+                HeaderName::from_bytes(&bytes[field.name.range()]).map_err(|_| Violation::FieldName)?;
+            // The body knows its length.
+            if name == header::CONTENT_LENGTH && !keeps_length {
+                continue;
+            }
+            let value = HeaderValue::from_maybe_shared(bytes.slice(field.value.range()))
+                .map_err(|_| Violation::FieldValue)?;
+            headers.try_append(name, value).map_err(|_| Violation::TooManyFields)?;
+        }
+        Ok(Self {
+            version: head.version,
+            status: StatusCode::from_u16(head.status).map_err(|_| Violation::StatusLine)?,
+            headers,
+            framing: head.framing,
+            keep_alive: head.keep_alive,
+            hop: head.hop,
+            rest: bytes.slice(end..),
+        })
+    }
+
+    /// The server goes on as a WebSocket.
+    pub(super) fn is_websocket(&self) -> bool {
+        let upgrade = self.headers.get(header::UPGRADE).map(HeaderValue::as_bytes);
+        let named = self.headers.get_all(header::CONNECTION).into_iter().any(|value| {
+            let mut options = value.as_bytes().split(|byte| *byte == b',');
+            options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+        });
+        named && upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket"))
+    }
+
+    /// What is passed on, what follows the head, where the body ends, and whether the connection may be used again.
+    pub(super) fn into_parts(
+        mut self,
+        outgoing: &Outgoing<'_>,
+    ) -> (response::Parts, Bytes, ResponseFraming, bool) {
+        if self.hop {
+            forward::strip_response(&mut self.headers);
+        }
+        if outgoing.via {
+            let version = match self.version {
+                Version::Http10 => http::Version::HTTP_10,
+                Version::Http11 => http::Version::HTTP_11,
+            };
+            self.headers.append(header::VIA, HeaderValue::from_static(via(version)));
+        }
+        let bodiless = *outgoing.method == Method::HEAD
+            || matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        let framing = if bodiless { ResponseFraming::Length(0) } else { self.framing };
+        let (mut parts, ()) = http::Response::new(()).into_parts();
+        parts.status = self.status;
+        parts.headers = self.headers;
+        (parts, self.rest, framing, self.keep_alive)
+    }
+}
