@@ -81,6 +81,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "selvedge-model",
             "selvedge-wire",
             "selvedge-confine",
+            "selvedge-acme",
             "selvedge-telemetry",
             "selvedge-store",
             "selvedge-engine",

@@ -38,6 +38,9 @@ pub struct AcmeConfig {
     pub order_timeout_ms: u64,
     /// Certificates for names that no site lists, ordered when a client first asks for them.
     pub on_demand: Option<OnDemandConfig>,
+    /// Where certificates and accounts are kept.
+    #[serde(skip)]
+    pub data: PathBuf,
 }
 
 impl Default for AcmeConfig {
@@ -54,6 +57,7 @@ impl Default for AcmeConfig {
             concurrency: 2,
             order_timeout_ms: 180_000,
             on_demand: None,
+            data: PathBuf::new(),
         }
     }
 }

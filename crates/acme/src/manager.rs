@@ -109,10 +109,13 @@ pub(crate) enum Task {
 }
 
 impl Acme {
-    /// Reads what `dir` holds, which is usable at once. Nothing is ordered before [`start`](Self::start).
+    /// Reads what the directory of the settings holds, which is usable at once. Nothing is ordered before
+    /// [`start`](Self::start).
+    ///
+    /// # Errors
+    /// Settings or a directory that cannot be used; says which and what to do.
     pub fn open(
         config: AcmeConfig,
-        dir: PathBuf,
         listeners: Listeners,
         clock: Clock,
         metrics: AcmeMetrics,
@@ -120,6 +123,7 @@ impl Acme {
         if let Some(problem) = config.problem() {
             return Err(AcmeError::Config(problem));
         }
+        let dir = config.data.clone();
         let disk = Disk::open(&dir).map_err(|error| AcmeError::Directory(dir.clone(), error))?;
         let issuers =
             config.issuers().into_iter().map(|issuer| Issuer::new(issuer, config.concurrency, &disk));
@@ -207,6 +211,11 @@ impl Acme {
     /// What a handshake that offers the protocol `acme-tls/1` gets, if an issuer was told to make one.
     pub fn alpn(&self, name: &str) -> Option<Arc<CertifiedKey>> {
         self.inner.challenges.alpn(&name.to_ascii_lowercase())
+    }
+
+    /// The counters that it was given.
+    pub fn metrics(&self) -> &AcmeMetrics {
+        &self.inner.metrics
     }
 
     /// Whether names that no site has may get a certificate when a client asks for one.

@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::{
-    check, delete, deploy, dev, doctor, fmt, init, list, logs, profile, reload, rollback, routes, secret,
-    status, tail, trigger, up, versions,
+    certs, check, delete, deploy, dev, doctor, fmt, init, list, logs, profile, reload, rollback, routes,
+    secret, status, tail, trigger, up, versions,
 };
 use crate::failure::Outcome;
 use crate::places;
@@ -110,6 +110,8 @@ pub(crate) enum Command {
     Routes(routes::RoutesArgs),
     /// Show sandbox hosts, isolates and memory
     Status(status::StatusArgs),
+    /// Show certificates ordered by ACME
+    Certs(certs::CertsArgs),
     /// Look for mistakes in selvedge.toml
     Check(check::CheckArgs),
     /// Write settings in one style

@@ -29,6 +29,16 @@ pub(crate) fn ago(then_ms: u64, now_ms: u64) -> String {
     }
 }
 
+/// `in a moment`, `in 5 min`, `in 3 days`.
+pub(crate) fn ahead(then_ms: u64, now_ms: u64) -> String {
+    match then_ms.saturating_sub(now_ms) {
+        left if left < MINUTE => "in a moment".into(),
+        left if left < HOUR => format!("in {} min", left / MINUTE),
+        left if left < 2 * DAY => format!("in {} h", left / HOUR),
+        left => format!("in {} days", left / DAY),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,5 +51,8 @@ mod tests {
         assert_eq!(ago(0, 47 * HOUR), "47 h ago");
         assert_eq!(ago(0, 50 * HOUR), "2 days ago");
         assert_eq!(ago(10, 0), "just now");
+        assert_eq!(ahead(MINUTE - 1, 0), "in a moment");
+        assert_eq!(ahead(90 * MINUTE, 0), "in 1 h");
+        assert_eq!(ahead(60 * DAY + HOUR, 0), "in 60 days");
     }
 }

@@ -14,6 +14,11 @@ pub(crate) fn default_data_dir() -> PathBuf {
     absolute("HOME").unwrap_or_else(|| PathBuf::from("/var/lib")).join(".local/share/selvedge")
 }
 
+/// Certificates ordered by ACME, and accounts with their issuers.
+pub(crate) fn certificates(data: &Path) -> PathBuf {
+    data.join("acme")
+}
+
 /// The isolate host, its snapshot and esbuild: `SELVEDGE_LIBEXEC`, or `../libexec/selvedge` beside the executable.
 pub(crate) fn libexec() -> PathBuf {
     if let Some(dir) = env::var_os("SELVEDGE_LIBEXEC") {

@@ -168,6 +168,11 @@ impl Tls {
         self.certificates.attach(acme);
     }
 
+    /// ACME, where it is in use.
+    pub fn acme(&self) -> Option<Acme> {
+        self.certificates.orders()
+    }
+
     /// Has a certificate ordered for a name that has none, where that is allowed. False when it is not there in time.
     pub(crate) async fn demand(&self, hello: &ClientHello<'_>) -> bool {
         let challenge = hello.alpn().is_some_and(|mut offered| offered.any(|protocol| protocol == ACME_TLS));

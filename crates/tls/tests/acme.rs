@@ -105,8 +105,8 @@ impl World {
 
 fn open(config: &TlsConfig, dir: &Path) -> Acme {
     let listeners = Listeners { http: false, tls: true };
-    let config = config.acme.clone().unwrap();
-    Acme::open(config, dir.join("acme"), listeners, Clock::System, AcmeMetrics::default()).unwrap()
+    let config = AcmeConfig { data: dir.join("acme"), ..config.acme.clone().unwrap() };
+    Acme::open(config, listeners, Clock::System, AcmeMetrics::default()).unwrap()
 }
 
 fn local<F: Future<Output = ()> + 'static>(test: F) {

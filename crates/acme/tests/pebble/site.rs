@@ -122,7 +122,8 @@ impl Site {
         listeners: Listeners,
         clock: Clock,
     ) -> Self {
-        let acme = Acme::open(config, dir, listeners, clock.clone(), AcmeMetrics::default()).unwrap();
+        let config = AcmeConfig { data: dir, ..config };
+        let acme = Acme::open(config, listeners, clock.clone(), AcmeMetrics::default()).unwrap();
         *doors.current.lock().unwrap() = Some(acme.clone());
         Self { acme, clock, running: None }
     }

@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub(crate) mod certs;
 pub(crate) mod check;
 pub(crate) mod delete;
 pub(crate) mod deploy;
@@ -49,6 +50,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
         Command::Secret(args) => secret::run(&args, shared, terminal),
         Command::Routes(args) => routes::run(&args, shared, terminal),
         Command::Status(args) => status::run(&args, shared, terminal),
+        Command::Certs(args) => certs::run(&args, shared, terminal),
         Command::Check(args) => check::run(&args, shared, terminal),
         Command::Fmt(args) => fmt::run(&args, shared, terminal),
         Command::Reload(args) => reload::run(&args, shared, terminal),
