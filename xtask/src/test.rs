@@ -34,7 +34,8 @@ pub(crate) fn run(workspace: &Workspace, args: &[OsString]) -> Result<()> {
 
 /// Installs the packages of examples and tests that have any.
 fn packages(workspace: &Workspace) -> Result<()> {
-    for parent in ["examples", "crates/selvedge/tests", "crates/selvedge/tests/programs"] {
+    for parent in ["examples", "crates/edge/tests", "crates/selvedge/tests", "crates/selvedge/tests/programs"]
+    {
         let Ok(entries) = fs::read_dir(workspace.root.join(parent)) else { continue };
         for entry in entries {
             let dir = entry?.path();

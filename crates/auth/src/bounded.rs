@@ -52,6 +52,18 @@ impl<V: Clone> Bounded<V> {
         self.shard(&key).put(self.half, key, until, value);
     }
 
+    /// What is kept for `key`; else what `make` makes, kept until a time.
+    pub fn get_or_put(&self, key: Digest, now: u64, until: u64, make: impl FnOnce() -> V) -> V {
+        let mut shard = self.shard(&key);
+        let there = shard.young.get(&key).or_else(|| shard.old.get(&key));
+        if let Some((_, value)) = there.filter(|(until, _)| now < *until) {
+            return value.clone();
+        }
+        let value = make();
+        shard.put(self.half, key, until, value.clone());
+        value
+    }
+
     /// Entries.
     pub fn len(&self) -> usize {
         let count = |shard: &Mutex<Shard<V>>| {

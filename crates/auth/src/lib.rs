@@ -13,6 +13,7 @@ pub mod fetch;
 pub mod forward;
 pub mod identity;
 pub mod jwt;
+pub mod oidc;
 pub mod password;
 pub mod roles;
 pub mod secret;

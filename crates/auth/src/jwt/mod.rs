@@ -398,7 +398,22 @@ async fn verify_remote(token: &Token<'_>, jwks: &Arc<Jwks>) -> Result<(Map<Strin
     }
 }
 
-enum Refused {
+/// Verifies and judges one token with fetched keys, without any cache: ID tokens.
+pub(crate) async fn verify_fetched(
+    text: &str,
+    jwks: &Arc<Jwks>,
+    algorithms: &[Algorithm],
+    demands: &Demands,
+    now: u64,
+) -> Result<Identity, Refused> {
+    let token = Token::parse(text, algorithms, &[])?;
+    let (claims, _) = verify_remote(&token, jwks).await?;
+    Ok(demands.judge(claims, now)?.0)
+}
+
+/// Why a token is not taken.
+#[derive(Debug)]
+pub(crate) enum Refused {
     Token(TokenError),
     NoKeys,
 }

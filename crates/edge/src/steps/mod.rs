@@ -8,6 +8,7 @@ mod forward;
 mod headers;
 mod ip;
 mod jwt;
+mod oidc;
 mod rate_limit;
 mod rewrite;
 mod roles;
@@ -23,6 +24,7 @@ use selvedge_auth::basic::BasicConfig;
 use selvedge_auth::csrf::CsrfConfig;
 use selvedge_auth::forward::ForwardAuthConfig;
 use selvedge_auth::jwt::JwtConfig;
+use selvedge_auth::oidc::OidcConfig;
 use selvedge_auth::roles::RolesConfig;
 use serde::{Deserialize, Serialize};
 
@@ -92,6 +94,8 @@ pub enum StepConfig {
     Basic(BasicConfig),
     /// Asks another server whether requests may pass.
     ForwardAuth(ForwardAuthConfig),
+    /// Has people log in at an OpenID provider.
+    Oidc(Box<OidcConfig>),
     /// Lets pass who has roles or scopes.
     Roles(RolesConfig),
     /// Refuses requests from pages of other sites.
@@ -114,6 +118,7 @@ pub(crate) enum Step {
     ApiKey(Box<api_key::ApiKeyStep>),
     Basic(Box<basic::BasicStep>),
     ForwardAuth(Box<forward::ForwardAuthStep>),
+    Oidc(Box<oidc::OidcStep>),
     Roles(roles::RolesStep),
     Csrf(Box<csrf::CsrfStep>),
 }
@@ -137,6 +142,7 @@ impl Step {
             StepConfig::ForwardAuth(config) => {
                 Self::ForwardAuth(Box::new(forward::ForwardAuthStep::new(config)?))
             }
+            StepConfig::Oidc(config) => Self::Oidc(Box::new(oidc::OidcStep::new(config)?)),
             StepConfig::Roles(config) => Self::Roles(roles::RolesStep::new(config)?),
             StepConfig::Csrf(config) => Self::Csrf(Box::new(csrf::CsrfStep::new(config)?)),
         })
@@ -161,6 +167,7 @@ impl Step {
             Self::ApiKey(step) => step.before(exchange, request),
             Self::Basic(step) => Box::pin(step.before(exchange, request)).await,
             Self::ForwardAuth(step) => Box::pin(step.before(exchange, request)).await,
+            Self::Oidc(step) => Box::pin(step.before(exchange, request)).await,
             Self::Roles(step) => step.before(exchange, request),
             Self::Csrf(step) => step.before(exchange, request),
         }
