@@ -1,6 +1,7 @@
 //! Logins at an OpenID provider (OpenID Connect Core 1.0): authorization code with PKCE (RFC 7636), state and nonce; who it is
 //! stays in a cookie that only this server can read.
 
+mod config;
 mod cookies;
 mod provider;
 mod session;
@@ -13,7 +14,6 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::OnceCell;
@@ -22,9 +22,9 @@ use crate::bounded::Bounded;
 use crate::credential::{cookies, remove_cookies};
 use crate::denial::Denial;
 use crate::fetch::Fetcher;
-use crate::identity::{Forward, ForwardConfig, Identity};
-use crate::jwt::{Algorithm, Demands, OneOrMore, Refused, verify_fetched};
-use crate::secret::Secret;
+use crate::identity::{Forward, Identity};
+use crate::jwt::{Algorithm, Demands, Refused, verify_fetched};
+pub use config::OidcConfig;
 use cookies::{Jar, Sealer};
 use provider::{Client, Failure, Provider, Tokens};
 use session::{Session, View};
@@ -41,79 +41,6 @@ const REFRESHES: usize = 4096;
 const REFRESH_S: u64 = 60;
 /// Longest address to return to, bytes.
 const MAX_RETURN_BYTES: usize = 1500;
-
-/// Has people log in at an OpenID provider.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct OidcConfig {
-    /// Address of the provider, exactly as it names itself.
-    pub issuer: String,
-    /// Name of this site at the provider.
-    pub client_id: String,
-    /// Its secret there; none for public clients.
-    pub client_secret: Option<Secret>,
-    /// Sends the secret in the body rather than in `Authorization`.
-    pub client_secret_post: bool,
-    /// Asked for; `openid` always is. `offline_access` has most providers give a refresh token.
-    pub scopes: Vec<String>,
-    /// Keys of session cookies, at least 32 characters each: the first makes cookies, the others still open them.
-    pub session_keys: Vec<Secret>,
-    /// Name of the session cookie; with TLS it gets the prefix `__Host-`.
-    pub cookie: String,
-    /// Longest session, seconds.
-    pub session_s: u64,
-    /// Where clients reach this site, such as `https://app.example`; without it, scheme and host of the request.
-    pub origin: Option<String>,
-    /// Path to which the provider returns; `ORIGIN/PATH` must be registered there.
-    pub callback: String,
-    /// Path that begins a login; `?return_to=/path` says where it ends.
-    pub login: String,
-    /// Path that ends the session.
-    pub logout: String,
-    /// Path to which clients come after logging out; `ORIGIN/PATH` must be registered at the provider.
-    pub after_logout: String,
-    /// Claims with roles, by name or path.
-    pub roles_claim: OneOrMore,
-    /// Also asks the provider's userinfo for claims.
-    pub userinfo: bool,
-    /// Algorithms of ID tokens that are taken; without any RS256, PS256, ES256, ES384 and EdDSA.
-    pub algorithms: Vec<Algorithm>,
-    /// How much the provider's clock may differ, seconds.
-    pub leeway_s: u64,
-    /// Header fields that tell of claims: `{ x-user = "sub", x-mail = "email" }`.
-    pub forward: ForwardConfig,
-    /// Requests without a session go on, as nobody's.
-    pub optional: bool,
-    /// Talks to a provider that is not on this machine without TLS.
-    pub insecure_http: bool,
-}
-
-impl Default for OidcConfig {
-    fn default() -> Self {
-        Self {
-            issuer: String::new(),
-            client_id: String::new(),
-            client_secret: None,
-            client_secret_post: false,
-            scopes: vec!["openid".into(), "profile".into(), "email".into()],
-            session_keys: Vec::new(),
-            cookie: "session".into(),
-            session_s: 8 * 3600,
-            origin: None,
-            callback: "/.auth/callback".into(),
-            login: "/.auth/login".into(),
-            logout: "/.auth/logout".into(),
-            after_logout: "/".into(),
-            roles_claim: OneOrMore::More(vec!["roles".into(), "groups".into()]),
-            userinfo: false,
-            algorithms: Vec::new(),
-            leeway_s: 30,
-            forward: ForwardConfig::default(),
-            optional: false,
-            insecure_http: false,
-        }
-    }
-}
 
 /// Has people log in.
 pub struct Oidc {
@@ -655,75 +582,4 @@ fn sha256(bytes: &[u8]) -> [u8; 32] {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn one_returns_to_this_site_only() {
-        for good in ["/", "/a/b?c=d#e", "/a//b", "/%2F/evil"] {
-            assert_eq!(safe_return(good), good);
-        }
-        for bad in [
-            "",
-            "a",
-            "//evil.example",
-            "/\\evil.example",
-            "\\\\evil",
-            "https://evil.example",
-            "javascript:alert(1)",
-            "/\t/evil.example",
-            "/\n/evil",
-            " /a",
-            "/a b",
-            "/a\r\nset-cookie: x",
-            "/a\\b",
-            "/é",
-            "///evil",
-        ] {
-            assert_eq!(safe_return(bad), "/", "{bad:?}");
-        }
-        assert_eq!(safe_return(&format!("/{}", "a".repeat(2000))), "/");
-    }
-
-    #[test]
-    fn programs_are_not_sent_to_logins() {
-        let is = |method: &Method, fields: &[(&'static str, &'static str)]| {
-            let fields =
-                fields.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v)));
-            is_navigation(method, &fields.collect())
-        };
-        let html = ("accept", "text/html,*/*;q=0.8");
-        assert!(is(&Method::GET, &[html]));
-        assert!(is(&Method::GET, &[html, ("sec-fetch-mode", "navigate")]));
-        assert!(!is(&Method::POST, &[html]));
-        assert!(!is(&Method::GET, &[html, ("sec-fetch-mode", "cors")]));
-        assert!(!is(&Method::GET, &[html, ("x-requested-with", "XMLHttpRequest")]));
-        assert!(!is(&Method::GET, &[("accept", "application/json")]));
-        assert!(!is(&Method::GET, &[]));
-    }
-
-    #[test]
-    fn settings_that_cannot_work_are_refused() {
-        let good = OidcConfig {
-            issuer: "https://id.example".into(),
-            client_id: "app".into(),
-            session_keys: vec!["k".repeat(32).as_str().into()],
-            ..OidcConfig::default()
-        };
-        let new = |config: &OidcConfig| Oidc::new(config, Path::new(""), Fetcher::new(&[]).unwrap());
-        assert!(new(&good).is_ok());
-        for bad in [
-            OidcConfig { issuer: "http://id.example".into(), ..good.clone() },
-            OidcConfig { client_id: String::new(), ..good.clone() },
-            OidcConfig { session_keys: vec![], ..good.clone() },
-            OidcConfig { session_keys: vec!["short".into()], ..good.clone() },
-            OidcConfig { callback: "//evil".into(), ..good.clone() },
-            OidcConfig { origin: Some("https://a.example/".into()), ..good.clone() },
-            OidcConfig { cookie: "a b".into(), ..good.clone() },
-            OidcConfig { algorithms: vec![Algorithm::HS256], ..good.clone() },
-        ] {
-            assert!(new(&bad).is_err(), "{bad:?}");
-        }
-        assert!(!format!("{good:?}").contains("kkkk"));
-    }
-}
+mod tests;
