@@ -4,6 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -11,6 +12,7 @@ use selvedge_engine::{EngineError, WorkerBody};
 use selvedge_upstream::{BodyError, UpstreamBody};
 
 use crate::exchange::Exchange;
+use crate::file_body::FileBody;
 use crate::http1::Http1Body;
 use crate::websocket::Socket;
 
@@ -69,6 +71,16 @@ pub enum Content {
     Empty,
     /// All of it.
     Bytes(Bytes),
+    /// All of it, with a head that was made before: the response's own fields come on top of these. [`unfold`](Self::unfold) has
+    /// whoever wants to see or change fields find them where they usually are.
+    Prepared {
+        /// Fields, as lines of a head of HTTP/1.1, without those that tell the length.
+        lines: Bytes,
+        /// All of the body.
+        body: Bytes,
+    },
+    /// Parts of a file.
+    File(Box<FileBody>),
     /// A worker's.
     Worker(WorkerBody),
     /// A server's behind this one.
@@ -103,6 +115,23 @@ impl Content {
         Self::Boxed(Box::pin(body.map_err(Into::into)))
     }
 
+    /// Makes fields of the lines of a head that was made before.
+    pub(crate) fn unfold(response: &mut Response<Self>) {
+        let (lines, body) = match response.body_mut() {
+            Self::Prepared { lines, body } => (std::mem::take(lines), std::mem::take(body)),
+            _ => return,
+        };
+        for line in lines.split(|byte| *byte == b'\n') {
+            let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+            let name = HeaderName::from_bytes(&line[..colon]);
+            let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
+            if let (Ok(name), Ok(value)) = (name, value) {
+                response.headers_mut().append(name, value);
+            }
+        }
+        *response.body_mut() = body.into();
+    }
+
     /// The WebSocket that an answer with status 101 begins.
     pub(crate) fn into_socket(self) -> Option<Socket> {
         match self {
@@ -124,6 +153,8 @@ impl std::fmt::Debug for Content {
         f.write_str(match self {
             Self::Empty => "Empty",
             Self::Bytes(_) => "Bytes",
+            Self::Prepared { .. } => "Prepared",
+            Self::File(_) => "File",
             Self::Worker(_) => "Worker",
             Self::Proxied(_) => "Proxied",
             Self::Boxed(_) => "Boxed",
@@ -141,11 +172,12 @@ impl Body for Content {
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
-            Self::Bytes(bytes) => {
+            Self::Bytes(bytes) | Self::Prepared { body: bytes, .. } => {
                 let bytes = std::mem::take(bytes);
                 *self = Self::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
+            Self::File(body) => Pin::new(&mut **body).poll_frame(cx),
             Self::Worker(body) => {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(Fault::from)))
             }
@@ -159,7 +191,8 @@ impl Body for Content {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Bytes(bytes) => bytes.is_empty(),
+            Self::Bytes(bytes) | Self::Prepared { body: bytes, .. } => bytes.is_empty(),
+            Self::File(body) => body.is_end_stream(),
             Self::Worker(body) => body.is_end_stream(),
             Self::Proxied(body) => body.is_end_stream(),
             Self::Boxed(body) => body.is_end_stream(),
@@ -169,7 +202,10 @@ impl Body for Content {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Bytes(bytes) | Self::Prepared { body: bytes, .. } => {
+                SizeHint::with_exact(bytes.len() as u64)
+            }
+            Self::File(body) => body.size_hint(),
             Self::Worker(body) => body.size_hint(),
             Self::Proxied(body) => body.size_hint(),
             Self::Boxed(body) => body.size_hint(),
@@ -192,6 +228,43 @@ impl EdgeBody {
     /// Of a response that has none and is not the end of its request.
     pub(crate) fn none() -> Self {
         Self { content: Content::Empty, exchange: None }
+    }
+
+    /// The lines of a head that was made before.
+    pub(crate) fn lines(&self) -> &[u8] {
+        match &self.content {
+            Content::Prepared { lines, .. } => lines,
+            _ => b"",
+        }
+    }
+
+    /// The file that is to be sent, for the kernel to do it.
+    pub(crate) fn file(&mut self) -> Option<&mut FileBody> {
+        match &mut self.content {
+            Content::File(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// So many bytes went to the client, past `poll_frame`.
+    pub(crate) fn sent(&mut self, count: u64) {
+        let last = match &mut self.content {
+            Content::File(file) => {
+                file.advance(count);
+                file.is_over()
+            }
+            _ => return,
+        };
+        if let Some(exchange) = &mut self.exchange {
+            exchange.body_sent(count, last);
+        }
+    }
+
+    /// It breaks off.
+    pub(crate) fn failed(&mut self, fault: Fault) {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.body_frame(Some(&Err(fault)), true);
+        }
     }
 }
 

@@ -168,6 +168,12 @@ impl Exchange {
         self.code = end.failure;
     }
 
+    /// Bytes of the response's body went to the client; `last` when nothing follows them.
+    pub(crate) fn body_sent(&mut self, count: u64, last: bool) {
+        self.bytes += count;
+        self.body = if last { BodyState::Ended } else { BodyState::Streaming };
+    }
+
     /// A part of the response's body goes to the client; `last` when nothing follows it.
     pub(crate) fn body_frame(&mut self, frame: Option<&Result<Frame<Bytes>, Fault>>, last: bool) {
         match frame {

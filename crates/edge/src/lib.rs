@@ -9,6 +9,7 @@ pub mod config;
 mod connection;
 pub mod edge;
 mod exchange;
+mod file_body;
 mod guard;
 mod handlers;
 mod headers;

@@ -62,6 +62,21 @@ impl Refusal {
     );
     pub(crate) const NO_ROUTE: Self =
         Self::new(StatusCode::NOT_FOUND, "no_route", "This site has nothing at this address.");
+    pub(crate) const NO_FILE: Self =
+        Self::new(StatusCode::NOT_FOUND, "no_such_file", "There is no file at this address.");
+    pub(crate) const FILE_FORBIDDEN: Self = Self::new(
+        StatusCode::FORBIDDEN,
+        "file_forbidden",
+        "The server may not read this file; its owner can change that.",
+    );
+    pub(crate) const FILES_BUSY: Self = Self {
+        retry_after: Some(1),
+        ..Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "files_busy",
+            "Too many files are open, or this one changes all the time. Try again.",
+        )
+    };
     pub(crate) const ROUTE_METHOD: Self = Self::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",

@@ -376,6 +376,10 @@ fn respond(
             response
         }
     };
+    let plain = exchange.protocol != Protocol::Http2 && !asker.head && asker.codings.is_none();
+    if !plain || !exchange.later.is_empty() {
+        Content::unfold(&mut response);
+    }
     while let Some(later) = exchange.later.pop() {
         later(&mut response);
     }

@@ -2,6 +2,7 @@
 
 use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -109,8 +110,8 @@ enum Entry {
 }
 
 impl Files {
-    /// Opens the directory. The error is a sentence.
-    pub fn new(config: &FilesConfig) -> Result<Self, String> {
+    /// Opens the directory; one that is no absolute path is below `base`. The error is a sentence.
+    pub fn new(config: &FilesConfig, base: &Path) -> Result<Self, String> {
         let mut cache_control = Vec::new();
         for (pattern, value) in &config.cache_control {
             let value = HeaderValue::from_str(value)
@@ -128,7 +129,7 @@ impl Files {
             return Err("an index is the name of a file, without slashes".into());
         }
         Ok(Self {
-            root: Root::open(&config.root, config.symlinks, config.memory.check_ms)?,
+            root: Root::open(base.join(&config.root), config.symlinks, config.memory.check_ms)?,
             strip: config.strip.trim_matches('/').into(),
             hidden: config.dotfiles,
             index: config.index.iter().map(|name| fixed(name)).collect::<Result<_, _>>()?,
@@ -214,8 +215,10 @@ impl Files {
                 Entry::Directory(directory) => directory,
             };
             drop(directory);
-            let answers = self.listing || self.index(&name.path, wait, now).is_ok();
-            return if answers { Ok(What::Moved(format!("{raw}/"))) } else { Err(Miss::NotFound) };
+            if !self.listing {
+                self.index(&name.path, wait, now)?;
+            }
+            return Ok(What::Moved(format!("{raw}/")));
         }
         match self.index(&name.path, wait, now) {
             Err(Miss::NotFound) if self.listing => {}

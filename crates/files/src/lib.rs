@@ -24,4 +24,4 @@ mod stamp;
 pub use answer::{Answer, Asked, Body};
 pub use config::{FilesConfig, MemoryConfig, Symlinks};
 pub use find::{Files, Found, Miss, Wait};
-pub use pieces::{Changed, Part, Pieces, warm};
+pub use pieces::{Changed, Part, Pieces, read_at, warm};

@@ -121,7 +121,7 @@ impl Pieces {
 }
 
 /// Reads from a file, waiting for it. Empty where it ends or cannot be read.
-pub(crate) fn read_at(file: &OwnedFd, range: Range<u64>) -> Bytes {
+pub fn read_at(file: &OwnedFd, range: Range<u64>) -> Bytes {
     let mut bytes = vec![0; usize::try_from(range.end - range.start).unwrap_or(0)];
     let mut filled = 0;
     while filled < bytes.len() {

@@ -41,8 +41,7 @@ pub(crate) enum Opened {
 }
 
 impl Root {
-    pub(crate) fn open(path: &str, symlinks: Symlinks, period: u64) -> Result<Self, String> {
-        let path = PathBuf::from(path);
+    pub(crate) fn open(path: PathBuf, symlinks: Symlinks, period: u64) -> Result<Self, String> {
         let directory = openat2(CWD, &path, directory_flags(), Mode::empty(), ResolveFlags::NO_MAGICLINKS)
             .map_err(|error| format!("the directory {} cannot be opened: {error}", path.display()))?;
         let mut follow = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;

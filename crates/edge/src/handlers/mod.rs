@@ -1,5 +1,6 @@
 //! What answers at the end of a route.
 
+mod files;
 mod proxy;
 mod redirect;
 mod respond;
@@ -9,12 +10,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use http::{Request, Response};
+use selvedge_files::FilesConfig;
 use selvedge_upstream::Registry;
 use selvedge_upstream::config::{ProxyConfig, UpstreamConfig};
 
 pub use redirect::RedirectConfig;
 pub use respond::RespondConfig;
 
+use files::FileServer;
 use proxy::Proxy;
 use redirect::Redirect;
 use respond::Respond;
@@ -31,6 +34,7 @@ pub(crate) enum Handler {
     Worker(WorkerName),
     // Boxed: larger than the others.
     Proxy(Box<Proxy>),
+    Files(FileServer),
     Redirect(Redirect),
     Respond(Respond),
 }
@@ -47,6 +51,10 @@ impl Handler {
         base: &Path,
     ) -> Result<Self, String> {
         Proxy::new(config, upstreams, registry, base).map(|proxy| Self::Proxy(Box::new(proxy)))
+    }
+
+    pub(crate) fn files(config: &FilesConfig, base: &Path) -> Result<Self, String> {
+        FileServer::new(config, base).map(Self::Files)
     }
 
     pub(crate) fn redirect(config: &RedirectConfig) -> Result<Self, String> {
@@ -68,6 +76,7 @@ impl Handler {
             Self::Worker(name) => name.answer(exchange, request, facts).await,
             // Boxed, so that other requests reserve no room for it.
             Self::Proxy(proxy) => Box::pin(proxy.answer(exchange, request, facts)).await,
+            Self::Files(files) => files.answer(exchange, &request).await,
             Self::Redirect(redirect) => redirect.answer(exchange, &request),
             Self::Respond(respond) => Ok(respond.answer(exchange, &request)),
         }

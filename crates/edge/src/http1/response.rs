@@ -9,11 +9,13 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, Response, StatusCode, header, response};
 use http_body::Body;
+use selvedge_files::Changed;
 use selvedge_http1::{put_chunk_size, put_field, put_length, put_status};
 
 use super::After;
 use super::socket::Socket;
-use crate::body::EdgeBody;
+use crate::body::{EdgeBody, Fault};
+use crate::file_body::ToSend;
 use crate::thread::Thread;
 
 /// A part of a body up to this size is copied behind what is before it; larger ones are written from where they are.
@@ -61,7 +63,7 @@ pub(super) async fn send(
         && !head.headers.contains_key(header::CONNECTION)
         && socket.may_go_on();
     let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
-    put_head(&head, delimiter, keep || switches, terms, thread, &mut out);
+    put_head(&head, body.lines(), delimiter, keep || switches, terms, thread, &mut out);
     drop(head);
     let mut body = pin!(Some(body));
     let mut sending = Sending {
@@ -98,6 +100,7 @@ fn delimiter(head: &response::Parts, body: &impl Body, terms: Terms) -> Delimite
 /// Appends the head. What delimits the body is said here and nowhere else.
 fn put_head(
     head: &response::Parts,
+    lines: &[u8],
     delimiter: Delimiter,
     keep: bool,
     terms: Terms,
@@ -112,6 +115,7 @@ fn put_head(
             put_field(name.as_str().as_bytes(), value.as_bytes(), out);
         }
     }
+    out.extend_from_slice(lines);
     match delimiter {
         Delimiter::Length(length) => put_length(length, out),
         Delimiter::Chunks => put_field(b"transfer-encoding", b"chunked", out),
@@ -131,6 +135,12 @@ fn put_connection(headers: &HeaderMap, keep: bool, terms: Terms, out: &mut Vec<u
         (false, _) => put_field(b"connection", b"close", out),
         (true, false) => {}
     }
+}
+
+/// Why a file is not sent to its end.
+enum FileError {
+    Fault(Fault),
+    Socket(io::Error),
 }
 
 /// What is being written.
@@ -160,6 +170,19 @@ impl Sending {
         }
         if socket.connection.verdict().is_some() {
             socket.wake_reader();
+        }
+        if let Delimiter::Length(_) = self.delimiter
+            && let Some(body) = body.as_mut().as_pin_mut().map(Pin::get_mut)
+            && body.file().is_some()
+        {
+            match ready!(self.poll_file(cx, socket, body)) {
+                Ok(()) => self.over = true,
+                Err(FileError::Fault(fault)) => {
+                    body.failed(fault);
+                    return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
+                }
+                Err(FileError::Socket(error)) => return Poll::Ready(Err(error)),
+            }
         }
         loop {
             let mut waiting = false;
@@ -195,6 +218,34 @@ impl Sending {
                     Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
                     Poll::Pending => Poll::Pending,
                 };
+            }
+        }
+    }
+
+    /// Has the kernel send parts of a file, and what is before and between them. What is behind them is left in `out`.
+    fn poll_file(
+        &mut self,
+        cx: &mut Context<'_>,
+        socket: &Socket,
+        body: &mut EdgeBody,
+    ) -> Poll<Result<(), FileError>> {
+        loop {
+            let Some(file) = body.file() else { return Poll::Ready(Ok(())) };
+            match ready!(file.poll_next(cx)).map_err(FileError::Fault)? {
+                ToSend::Nothing => return Poll::Ready(Ok(())),
+                ToSend::Bytes(bytes) => {
+                    self.out.extend_from_slice(&bytes);
+                    body.sent(bytes.len() as u64);
+                }
+                ToSend::File(offset, count) => {
+                    ready!(self.poll_flush(cx, socket)).map_err(FileError::Socket)?;
+                    let sent = ready!(socket.poll_send_file(cx, file.file(), offset, count));
+                    match sent.map_err(FileError::Socket)? {
+                        // It was cut short.
+                        0 => return Poll::Ready(Err(FileError::Fault(Changed.into()))),
+                        sent => body.sent(sent as u64),
+                    }
+                }
             }
         }
     }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use selvedge_http1::HeadFinder;
 use selvedge_telemetry::http_metrics::CutReason;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::Next;
@@ -285,6 +285,35 @@ impl Socket {
             // Costs the kernel less than a `writev`.
             [one] => Pin::new(stream).poll_write(cx, one),
             _ => Pin::new(stream).poll_write_vectored(cx, slices),
+        };
+        self.connection.sent(&result);
+        result
+    }
+
+    /// Has the kernel send bytes of a file, from `offset` on.
+    pub(super) fn poll_send_file(
+        &self,
+        cx: &mut Context<'_>,
+        file: std::os::fd::BorrowedFd<'_>,
+        offset: u64,
+        count: usize,
+    ) -> Poll<io::Result<usize>> {
+        let stream = self.stream.borrow();
+        let Some(stream) = &*stream else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
+        let result = loop {
+            match stream.poll_write_ready(cx) {
+                Poll::Pending => break Poll::Pending,
+                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
+                Poll::Ready(Ok(())) => {}
+            }
+            let sent = stream.try_io(Interest::WRITABLE, || {
+                rustix::fs::sendfile(stream, file, Some(&mut offset.clone()), count).map_err(io::Error::from)
+            });
+            match sent {
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                sent => break Poll::Ready(sent),
+            }
         };
         self.connection.sent(&result);
         result

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
+use selvedge_files::FilesConfig;
 use selvedge_upstream::config::ProxyConfig;
 use serde::{Deserialize, Serialize};
 
@@ -24,7 +25,7 @@ pub struct SiteConfig {
     pub routes: Vec<RouteConfig>,
 }
 
-/// A part of a site. One of `worker`, `proxy`, `redirect` and `respond` says what answers.
+/// A part of a site. One of `worker`, `proxy`, `files`, `redirect` and `respond` says what answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RouteConfig {
@@ -47,6 +48,8 @@ pub struct RouteConfig {
     pub worker: Option<String>,
     /// Answers: servers behind this one.
     pub proxy: Option<ProxyConfig>,
+    /// Answers: files of a directory.
+    pub files: Option<FilesConfig>,
     /// Answers: sends clients elsewhere.
     pub redirect: Option<RedirectConfig>,
     /// Answers: always the same.
@@ -65,6 +68,7 @@ impl Default for RouteConfig {
             uses: Vec::new(),
             worker: None,
             proxy: None,
+            files: None,
             redirect: None,
             respond: None,
         }

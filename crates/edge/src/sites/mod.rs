@@ -253,11 +253,13 @@ impl Compiler<'_> {
             let SiteSettings { upstreams, registry, base, .. } = self.settings;
             ("proxy", Handler::proxy(config, upstreams, registry, base))
         }));
+        found
+            .extend(route.files.as_ref().map(|config| ("files", Handler::files(config, self.settings.base))));
         found.extend(route.redirect.as_ref().map(|config| ("redirect", Handler::redirect(config))));
         found.extend(route.respond.as_ref().map(|config| ("respond", Handler::respond(config))));
         if found.len() != 1 {
             let message = match &found[..] {
-                [] => "nothing answers here: add worker, proxy, redirect or respond".to_owned(),
+                [] => "nothing answers here: add worker, files, redirect or respond".to_owned(),
                 several => {
                     let names: Vec<&str> = several.iter().map(|(name, _)| *name).collect();
                     format!("{} cannot all answer; leave one", names.join(" and "))
