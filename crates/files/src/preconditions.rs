@@ -44,10 +44,8 @@ impl Conditions<'_> {
             if !tags(field.as_bytes()).any(|tag| tag == Tag::Any || tag == Tag::Strong(has.tag)) {
                 return Outcome::Failed;
             }
-        } else if let Some(date) = self.if_unmodified_since.and_then(date) {
-            if has.modified > date {
-                return Outcome::Failed;
-            }
+        } else if self.if_unmodified_since.and_then(date).is_some_and(|date| has.modified > date) {
+            return Outcome::Failed;
         }
         if let Some(field) = self.if_none_match {
             let same =
@@ -55,10 +53,8 @@ impl Conditions<'_> {
             if tags(field.as_bytes()).any(same) {
                 return Outcome::NotModified;
             }
-        } else if let Some(date) = self.if_modified_since.and_then(date) {
-            if has.modified <= date {
-                return Outcome::NotModified;
-            }
+        } else if self.if_modified_since.and_then(date).is_some_and(|date| has.modified <= date) {
+            return Outcome::NotModified;
         }
         Outcome::Proceed
     }
