@@ -333,7 +333,8 @@ fn truncated_files_break_off() {
     // A reset is as good an end as any.
     let _ = stream.read_to_end(&mut rest);
     assert!(rest.len() < 64 << 20);
-    assert!(rest.iter().all(|byte| *byte == b'h'));
+    // What the kernel had queued already may have become the zeros that a cut file has; nothing else can be in it.
+    assert!(rest.iter().all(|byte| matches!(byte, b'h' | 0)));
     server.wait_for_metric("selvedge_http_connections_cut_total{reason=\"io\"} 1");
 }
 
