@@ -259,7 +259,7 @@ impl Compiler<'_> {
         found.extend(route.respond.as_ref().map(|config| ("respond", Handler::respond(config))));
         if found.len() != 1 {
             let message = match &found[..] {
-                [] => "nothing answers here: add worker, files, redirect or respond".to_owned(),
+                [] => "nothing answers here: add worker, proxy, files, redirect or respond".to_owned(),
                 several => {
                     let names: Vec<&str> = several.iter().map(|(name, _)| *name).collect();
                     format!("{} cannot all answer; leave one", names.join(" and "))
