@@ -85,6 +85,7 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
             "selvedge-telemetry",
             "selvedge-store",
             "selvedge-engine",
+            "selvedge-auth",
             "selvedge-edge",
             "selvedge-control",
         ],

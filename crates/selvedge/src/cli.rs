@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::{
-    certs, check, delete, deploy, dev, doctor, fmt, init, list, logs, profile, reload, rollback, routes,
+    certs, check, delete, deploy, dev, doctor, fmt, init, key, list, logs, profile, reload, rollback, routes,
     secret, status, tail, trigger, up, versions,
 };
 use crate::failure::Outcome;
@@ -104,6 +104,8 @@ pub(crate) enum Command {
     Delete(delete::DeleteArgs),
     /// Set, list and remove a worker's secrets
     Secret(secret::SecretArgs),
+    /// Make API keys, and hashes of keys and passwords for selvedge.toml
+    Key(key::KeyArgs),
     /// Call a worker's `scheduled` handler now
     Trigger(trigger::TriggerArgs),
     /// Show or replace the routes that lead to workers

@@ -8,6 +8,7 @@ pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod fmt;
 pub(crate) mod init;
+pub(crate) mod key;
 pub(crate) mod list;
 pub(crate) mod logs;
 pub(crate) mod profile;
@@ -47,6 +48,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
         Command::Profile(args) => profile::run(&args, shared, terminal),
         Command::Delete(args) => delete::run(&args, shared, terminal),
         Command::Trigger(args) => trigger::run(&args, shared, terminal),
+        Command::Key(args) => key::run(&args, terminal),
         Command::Secret(args) => secret::run(&args, shared, terminal),
         Command::Routes(args) => routes::run(&args, shared, terminal),
         Command::Status(args) => status::run(&args, shared, terminal),

@@ -88,7 +88,7 @@ fn key_segment(key: &str) -> Outcome<&str> {
 }
 
 /// From a pipe or file, without its last line break; on a terminal, asked for without echo.
-fn value(key: &str) -> Outcome<String> {
+pub(super) fn value(key: &str) -> Outcome<String> {
     let failed =
         |error: std::io::Error| Failure::new("io", format!("could not read the secret's value: {error}"));
     let mut value = String::new();
