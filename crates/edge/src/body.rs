@@ -17,7 +17,6 @@ use crate::http1::Http1Body;
 use crate::websocket::Socket;
 
 /// The body of a request.
-#[derive(Debug)]
 pub enum RequestBody {
     /// There is none.
     None,
@@ -25,6 +24,22 @@ pub enum RequestBody {
     Http1(Http1Body),
     /// From a stream of HTTP/2.
     Http2(Incoming),
+    /// All of it, read by a step.
+    Bytes(Bytes),
+    /// What a step makes of it.
+    Boxed(Pin<Box<dyn Body<Data = Bytes, Error = BodyCut>>>),
+}
+
+impl std::fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Http1(_) => "Http1",
+            Self::Http2(_) => "Http2",
+            Self::Bytes(_) => "Bytes",
+            Self::Boxed(_) => "Boxed",
+        })
+    }
 }
 
 /// A request's body did not arrive whole.
@@ -43,6 +58,9 @@ impl Body for RequestBody {
             Self::Http2(body) => {
                 Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|_| BodyCut)))
             }
+            Self::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::Boxed(body) => body.as_mut().poll_frame(cx),
         }
     }
 
@@ -51,6 +69,8 @@ impl Body for RequestBody {
             Self::None => true,
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
+            Self::Bytes(bytes) => bytes.is_empty(),
+            Self::Boxed(body) => body.is_end_stream(),
         }
     }
 
@@ -59,6 +79,8 @@ impl Body for RequestBody {
             Self::None => SizeHint::with_exact(0),
             Self::Http1(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
+            Self::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Boxed(body) => body.size_hint(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! What is remembered of a request until its response ended.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use selvedge_upstream::{Report, forward};
 use crate::body::{Fault, RequestBody};
 use crate::connection::Connection;
 use crate::headers::{REQUEST_ID, Scan};
+use crate::refusal::Refusal;
 use crate::request::log_and_measure;
 use crate::request_id;
 use crate::sites::Route;
@@ -44,6 +46,8 @@ pub(crate) struct Exchange {
     pub(crate) report: Option<Box<Report>>,
     /// What steps want done to the response, whoever answers; the last goes first.
     pub(crate) later: Vec<Later>,
+    /// Where a step that bounds the request's body says that it broke it off.
+    pub(crate) body_fault: Option<Rc<Cell<Option<Refusal>>>>,
     /// [`CLIENT_CLOSED`] until there is an answer.
     pub(crate) status: StatusCode,
     pub(crate) code: Option<&'static str>,
@@ -141,6 +145,7 @@ impl Exchange {
             worker: None,
             report: None,
             later: Vec::new(),
+            body_fault: None,
             status: StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST),
             code: None,
             bytes: 0,

@@ -38,5 +38,5 @@ pub use readiness::Readiness;
 pub use selvedge_upstream::Registry as Upstreams;
 pub use selvedge_upstream::config::{ProxyConfig, UpstreamConfig};
 pub use sites::{Problem, RouteConfig, SiteConfig, SiteSettings, Sites};
-pub use steps::{HeadersConfig, SecurityHeaders, StepConfig, WorkerStepConfig};
+pub use steps::{BodyConfig, HeadersConfig, SecurityHeaders, StepConfig, WorkerStepConfig};
 pub use workers::{Answering, StandIn};

@@ -95,6 +95,37 @@ impl Refusal {
             "Requests cannot be counted at the moment. Try again.",
         )
     };
+    pub(crate) const BODY_TOO_LARGE: Self = Self {
+        close: true,
+        ..Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            "The request's body is longer than allowed here.",
+        )
+    };
+    pub(crate) const BODY_CUT: Self = Self {
+        close: true,
+        ..Self::new(StatusCode::BAD_REQUEST, "body_cut", "The request's body did not arrive whole.")
+    };
+    pub(crate) const UNSUPPORTED_TYPE: Self = Self::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_type",
+        "Bodies of this Content-Type are not taken here.",
+    );
+    pub(crate) const UNSUPPORTED_CODING: Self = Self::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_coding",
+        "Bodies of this Content-Encoding are not taken here.",
+    );
+    pub(crate) const BAD_CODING: Self = Self::new(
+        StatusCode::BAD_REQUEST,
+        "bad_coding",
+        "The request's body is not what its Content-Encoding says.",
+    );
+    pub(crate) const NO_JSON: Self =
+        Self::new(StatusCode::BAD_REQUEST, "no_json", "The request's body is no JSON, as its type says.");
+    pub(crate) const UNKNOWN_OPERATION: Self =
+        Self::new(StatusCode::NOT_FOUND, "unknown_operation", "This API has nothing at this address.");
     pub(crate) const CORS_DENIED: Self =
         Self::new(StatusCode::FORBIDDEN, "cors_denied", "Pages of other origins may not ask this.");
     pub(crate) const REWRITE: Self = Self::new(

@@ -269,6 +269,10 @@ async fn handle(
         })
         .await
     };
+    // Whatever was made of a body that a step broke off.
+    if let Some(refusal) = exchange.body_fault.as_ref().and_then(|fault| fault.get()) {
+        return Err(refusal);
+    }
     match answer {
         Err(_) if exchange.connection.body_stalled() => Err(Refusal::BODY_STALLED),
         Err(refusal) => Err(exchange.connection.fault().map_or(refusal, Refusal::from)),

@@ -2,6 +2,8 @@
 
 mod api_key;
 mod basic;
+mod body;
+mod buffered;
 mod cors;
 mod csrf;
 mod forward;
@@ -13,6 +15,7 @@ mod rate_limit;
 mod rewrite;
 mod roles;
 mod security;
+mod validate;
 mod version;
 mod worker;
 
@@ -28,12 +31,14 @@ use selvedge_auth::oidc::OidcConfig;
 use selvedge_auth::roles::RolesConfig;
 use serde::{Deserialize, Serialize};
 
+pub use body::BodyConfig;
 pub use headers::HeadersConfig;
 pub use security::SecurityHeaders;
 use selvedge_limit::cors::CorsConfig;
 use selvedge_limit::networks::IpRules;
 use selvedge_limit::rate::RateLimit;
 use selvedge_limit::rewrite::RewriteConfig;
+use selvedge_limit::validate::ValidateConfig;
 use selvedge_limit::versions::VersionsConfig;
 pub use worker::WorkerStepConfig;
 
@@ -82,6 +87,10 @@ pub enum StepConfig {
     Cors(CorsConfig),
     /// Changes the path and the query for what answers.
     Rewrite(RewriteConfig),
+    /// Refuses requests that do not look as they should.
+    Validate(Box<ValidateConfig>),
+    /// Changes bodies.
+    Body(Box<BodyConfig>),
     /// Versions of an API, and their end.
     Version(VersionsConfig),
     /// A worker looks at requests.
@@ -110,6 +119,8 @@ pub(crate) enum Step {
     RateLimit(Box<rate_limit::RateLimitStep>),
     Cors(cors::CorsStep),
     Rewrite(Box<rewrite::RewriteStep>),
+    Validate(validate::ValidateStep),
+    Body(Box<body::BodyStep>),
     Version(Box<version::VersionStep>),
     /// Not configured as middleware: sites have it.
     Security(SecurityHeaders),
@@ -134,6 +145,8 @@ impl Step {
             }
             StepConfig::Cors(config) => Self::Cors(cors::CorsStep::new(config)?),
             StepConfig::Rewrite(config) => Self::Rewrite(Box::new(rewrite::RewriteStep::new(config)?)),
+            StepConfig::Validate(config) => Self::Validate(validate::ValidateStep::new(config)?),
+            StepConfig::Body(config) => Self::Body(Box::new(body::BodyStep::new(config)?)),
             StepConfig::Version(config) => Self::Version(Box::new(version::VersionStep::new(config)?)),
             StepConfig::Worker(config) => Self::Worker(worker::WorkerStep::new(config)?),
             StepConfig::Jwt(config) => Self::Jwt(Box::new(jwt::JwtStep::new(config)?)),
@@ -156,6 +169,8 @@ impl Step {
             Self::RateLimit(step) => step.before(exchange, request).await,
             Self::Cors(step) => step.before(exchange, request),
             Self::Rewrite(step) => step.before(request),
+            Self::Validate(step) => Box::pin(step.before(exchange, request)).await,
+            Self::Body(step) => Box::pin(step.before(exchange, request)).await,
             Self::Version(step) => step.before(exchange, request),
             Self::Security(fields) => {
                 fields.before(exchange);
