@@ -31,7 +31,7 @@ max_bytes = 100000
 [middleware.answer.body]
 response_json = { remove = ["/*/secret"] }
 [middleware.text.body]
-replace = { "twoone" = "three", "http://internal" = "https://a.example" }
+replace = { "onetwo" = "three", "http://internal" = "https://a.example" }
 [middleware.json.headers]
 response = { content-type = "application/json" }
 [middleware.plain.headers]
