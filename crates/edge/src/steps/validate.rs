@@ -53,8 +53,8 @@ impl ValidateStep {
                     mistakes.extend(found.check_parameters(&path, query, request.headers()));
                     operation = Some(found);
                 }
-                Err(Missing::Path) => return Flow::Refuse(Refusal::UNKNOWN_OPERATION),
                 Err(Missing::Method) => return Flow::Refuse(Refusal::ROUTE_METHOD),
+                Err(_) => return Flow::Refuse(Refusal::UNKNOWN_OPERATION),
             }
         }
         if operation.is_some_and(Operation::needs_body) && !has_body {

@@ -64,13 +64,18 @@ enum Place {
     Cookie,
 }
 
-/// Why there is no operation.
+/// An operation, and the parameters in the path by name.
+pub type Found<'a, 'p> = (&'a Operation, Vec<(&'a str, &'p str)>);
+
+/// Why there is nothing to judge a request by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// No path fits.
     Path,
     /// The path does not take the method.
     Method,
+    /// The operation takes no body of the type.
+    Type,
 }
 
 impl OpenApi {
@@ -128,11 +133,7 @@ impl OpenApi {
     ///
     /// # Errors
     /// There is none.
-    pub fn find<'p>(
-        &self,
-        method: &Method,
-        path: &'p str,
-    ) -> Result<(&Operation, Vec<(&str, &'p str)>), Missing> {
+    pub fn find<'p>(&self, method: &Method, path: &'p str) -> Result<Found<'_, 'p>, Missing> {
         let path = path.strip_prefix(&*self.base).filter(|rest| rest.is_empty() || rest.starts_with('/'));
         let segments: Vec<&str> = split(path.ok_or(Missing::Path)?).collect();
         let group = self.paths.get(&segments.len()).ok_or(Missing::Path)?;
@@ -205,12 +206,12 @@ impl Operation {
     ///
     /// # Errors
     /// The operation takes no such type.
-    pub fn body(&self, kind: Option<&str>) -> Result<Option<&Schema>, ()> {
+    pub fn body(&self, kind: Option<&str>) -> Result<Option<&Schema>, Missing> {
         if self.bodies.is_empty() {
             return Ok(None);
         }
-        let kind = kind.ok_or(())?;
-        let found = self.bodies.iter().find(|(pattern, _)| fits(pattern, kind)).ok_or(())?;
+        let kind = kind.ok_or(Missing::Type)?;
+        let found = self.bodies.iter().find(|(pattern, _)| fits(pattern, kind)).ok_or(Missing::Type)?;
         Ok(found.1.as_ref())
     }
 
