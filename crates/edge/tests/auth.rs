@@ -392,3 +392,19 @@ fn another_server_decides() {
     assert_eq!(send(&server, "POST", "/nobody-decides", "").code(), "forward_auth_unavailable");
     assert_eq!(send(&server, "POST", "/slow", "").status, 503);
 }
+
+/// The documentation's settings are settings.
+#[test]
+fn examples_of_the_documentation_are_taken() {
+    let text = include_str!("../../../docs/auth.md");
+    let mut count = 0;
+    for block in text.split("```toml\n").skip(1) {
+        let block = block.split("```").next().unwrap();
+        // What stands for something of the reader's own.
+        if !block.contains('…') && !block.contains("file = ") && !block.contains("env = ") {
+            sites(block).unwrap_or_else(|problems| panic!("{problems:?}\n{block}"));
+            count += 1;
+        }
+    }
+    assert!(count >= 4);
+}
