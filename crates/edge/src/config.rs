@@ -7,6 +7,7 @@ use http::HeaderValue;
 use schemars::JsonSchema;
 use selvedge_router::Network;
 use selvedge_telemetry::AccessLogConfig;
+use selvedge_tls::config::{ListenerConfig, TlsConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::compress::CompressionConfig;
@@ -15,8 +16,11 @@ use crate::compress::CompressionConfig;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EdgeConfig {
-    /// Addresses for cleartext HTTP/1.1 and HTTP/2 (prior knowledge). Port 0 takes any free one.
-    pub listen: Vec<SocketAddr>,
+    /// Where to listen, for HTTP/1.1 and HTTP/2: addresses such as `127.0.0.1:8080`, paths such as
+    /// `unix:/run/selvedge.sock`, or tables that say more: `{ address = "0.0.0.0:443", tls = true }`.
+    pub listen: Vec<ListenerConfig>,
+    /// Certificates and what is spoken on listeners with TLS.
+    pub tls: TlsConfig,
     /// Serving threads; 0 means one per core.
     pub threads: usize,
     /// From a new connection, or a request's first byte, to the end of the request's head, milliseconds.
@@ -36,6 +40,9 @@ pub struct EdgeConfig {
     pub max_uri_bytes: usize,
     /// Open connections; fewer where the limit of open files is lower.
     pub max_connections: usize,
+    /// Open connections of one client (an IPv4 address, or an IPv6 network of 64 bits); 0 asks for no limit. Loopback
+    /// has none.
+    pub max_client_connections: u32,
     /// What HTTP/2 connections may do.
     pub http2: Http2Config,
     /// How responses are compressed.
@@ -61,7 +68,8 @@ pub struct EdgeConfig {
 impl Default for EdgeConfig {
     fn default() -> Self {
         Self {
-            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))],
+            listen: vec![SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)).into()],
+            tls: TlsConfig::default(),
             threads: 0,
             header_timeout_ms: 10_000,
             idle_timeout_ms: 75_000,
@@ -71,6 +79,7 @@ impl Default for EdgeConfig {
             max_headers: 100,
             max_uri_bytes: 8 * 1024,
             max_connections: 20_000,
+            max_client_connections: 0,
             http2: Http2Config::default(),
             compression: CompressionConfig::default(),
             uses: Vec::new(),
@@ -118,6 +127,12 @@ impl EdgeConfig {
         let refuse = |text: &str| Some(text.to_owned());
         if self.listen.is_empty() {
             return refuse("listen: name at least one address, such as \"127.0.0.1:8080\"");
+        }
+        if let Some(problem) = self.listen.iter().find_map(ListenerConfig::problem) {
+            return Some(format!("listen: {problem}"));
+        }
+        if let Some(problem) = self.tls.problem() {
+            return Some(format!("tls.{problem}"));
         }
         if self.header_timeout_ms == 0 || self.idle_timeout_ms == 0 || self.stall_timeout_ms == 0 {
             return refuse(

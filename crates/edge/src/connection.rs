@@ -3,7 +3,7 @@
 //! Timeouts cost nothing per request: reads and requests note what the connection waits for and since when,
 //! and a sweep over all connections of the thread, once a second, cuts those whose time is up.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::net::IpAddr;
 use std::rc::Rc;
@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use selvedge_http1::Violation;
 use selvedge_telemetry::HttpCounters;
 use selvedge_telemetry::http_metrics::CutReason;
+use selvedge_tls::Session;
 
 use crate::config::EdgeConfig;
 use crate::thread::Clock;
@@ -28,6 +29,8 @@ const LINGER: Duration = Duration::from_secs(2);
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// The handshake of TLS.
+    Handshake,
     /// The first byte ever.
     New,
     /// The next request's first byte.
@@ -52,8 +55,11 @@ struct Pace {
 
 /// State shared by a connection's socket, its requests and the sweeper.
 pub(crate) struct Connection {
-    /// Who is at the other end. Loopback for Unix sockets.
-    pub(crate) peer: IpAddr,
+    /// Who is at the other end, or for whom a proxy is there.
+    peer: Cell<IpAddr>,
+    /// What was agreed upon in the handshake of TLS.
+    session: OnceCell<Box<Session>>,
+    direct: Cell<bool>,
     pub(crate) counters: Arc<HttpCounters>,
     clock: Rc<Clock>,
     h2: Cell<bool>,
@@ -80,7 +86,9 @@ pub(crate) struct Connection {
 impl Connection {
     pub(crate) fn new(peer: IpAddr, clock: Rc<Clock>, counters: Arc<HttpCounters>) -> Self {
         Self {
-            peer,
+            peer: Cell::new(peer),
+            session: OnceCell::new(),
+            direct: Cell::new(true),
             counters,
             h2: Cell::new(false),
             phase: Cell::new(Phase::New),
@@ -97,6 +105,49 @@ impl Connection {
             task: RefCell::new(None),
             switch: RefCell::new(None),
         }
+    }
+
+    /// Who is at the other end, or for whom a proxy is there. Loopback for Unix sockets.
+    pub(crate) fn peer(&self) -> IpAddr {
+        self.peer.get()
+    }
+
+    /// Whether the client itself connected here, as far as can be known.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.direct.get()
+    }
+
+    /// A proxy is, or may be, at the other end.
+    pub(crate) fn is_relayed(&self) {
+        self.direct.set(false);
+    }
+
+    /// A proxy that is believed says whose the connection is.
+    pub(crate) fn introduce(&self, client: IpAddr) {
+        self.peer.set(client);
+    }
+
+    /// When the wait under way began; before the first request, when the connection did.
+    pub(crate) fn since(&self) -> Instant {
+        self.since.get()
+    }
+
+    /// The handshake of TLS begins. Its time runs from the connection's first moment.
+    pub(crate) fn shake_hands(&self) {
+        self.phase.set(Phase::Handshake);
+    }
+
+    /// The handshake is over.
+    pub(crate) fn is_secured(&self, session: Session) {
+        // There is one handshake only.
+        let _ = self.session.set(Box::new(session));
+        self.phase.set(Phase::New);
+        self.since.set(self.clock.tick());
+    }
+
+    /// What was agreed upon in the handshake of TLS; nothing without TLS.
+    pub(crate) fn session(&self) -> Option<&Session> {
+        self.session.get().map(|session| &**session)
     }
 
     /// The client speaks HTTP/2.
@@ -184,6 +235,7 @@ impl Connection {
             Phase::Lingering if waited < LINGER => return,
             Phase::Lingering => return self.give_up(),
             _ if blocked => CutReason::Stalled,
+            Phase::Handshake if waited >= config.tls.handshake_timeout() => CutReason::HandshakeTimeout,
             Phase::New | Phase::Head if waited >= config.header_timeout() => CutReason::HeaderTimeout,
             Phase::Idle if waited >= config.idle_timeout() => CutReason::IdleTimeout,
             Phase::Busy if self.body_is_late(now, config) => CutReason::Stalled,

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::atomic::AtomicUsize;
@@ -14,13 +14,17 @@ use http::HeaderValue;
 use selvedge_engine::EngineHandle;
 use selvedge_model::{Snapshot, Worker};
 use selvedge_telemetry::{AccessLog, AccessLogBuffer, HttpCounters, HttpMetrics};
+use selvedge_tls::config::Endpoint;
+use selvedge_tls::{Tls, TlsError};
 use slab::Slab;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, watch};
 
 use crate::config::EdgeConfig;
+use crate::entrance::Entrance;
 use crate::http1::Scratch;
-use crate::listen;
+use crate::https;
+use crate::listen::{self, Listener, Manner};
 use crate::request::accept;
 use crate::request_id::RequestIds;
 use crate::sites::Sites;
@@ -33,7 +37,9 @@ const FILES_KEPT_FREE: u64 = 256;
 /// A running edge. Dropping it cuts all connections; [`shutdown`](Self::shutdown) lets requests finish.
 #[derive(Debug)]
 pub struct Edge {
+    endpoints: Vec<(Endpoint, bool)>,
     addresses: Vec<SocketAddr>,
+    tls: Option<Arc<Tls>>,
     /// The moment until which requests may finish.
     end: watch::Sender<Option<Instant>>,
     threads: Vec<JoinHandle<()>>,
@@ -49,12 +55,15 @@ pub enum EdgeError {
     #[error("cannot listen on {address}: {source}; {advice}")]
     Bind {
         /// The address.
-        address: SocketAddr,
+        address: String,
         /// What to do.
         advice: &'static str,
         /// What the system said.
         source: io::Error,
     },
+    /// A certificate or what belongs to it.
+    #[error("{0}")]
+    Tls(#[from] TlsError),
     /// A serving thread could not be started.
     #[error("a serving thread could not be started: {0}")]
     Thread(io::Error),
@@ -87,7 +96,8 @@ struct Plan {
     config: Arc<EdgeConfig>,
     snapshot: watch::Receiver<Arc<Snapshot>>,
     sites: watch::Receiver<Arc<Sites>>,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(Listener, Manner)>,
+    entrance: Arc<Entrance>,
     log: AccessLogBuffer,
     counters: Arc<HttpCounters>,
     open: Arc<AtomicUsize>,
@@ -127,10 +137,25 @@ impl Edge {
         let bound = config
             .listen
             .iter()
-            .map(|address| listen::bind(*address, count))
+            .map(|listener| listen::bind(listener, count))
             .collect::<Result<Vec<_>, _>>()?;
-        let addresses = bound.iter().map(|bound| bound.address).collect();
-        let mut listeners: Vec<_> = bound.into_iter().map(|bound| bound.listeners.into_iter()).collect();
+        let endpoints: Vec<_> =
+            bound.iter().map(|bound| (bound.endpoint.clone(), bound.manner.tls)).collect();
+        let tcp = |(endpoint, tls): &(Endpoint, bool)| match endpoint {
+            Endpoint::Tcp(address) => Some((*address, *tls)),
+            Endpoint::Unix(_) => None,
+        };
+        let addresses: Vec<(SocketAddr, bool)> = endpoints.iter().filter_map(tcp).collect();
+        let tls = match endpoints.iter().any(|(_, tls)| *tls) {
+            true => Some(Arc::new(Tls::new(&config.tls, sites.borrow().tls())?)),
+            false => None,
+        };
+        let https_port = addresses.iter().find(|(_, tls)| *tls).map(|(address, _)| address.port());
+        let entrance = Arc::new(Entrance::new(&config, tls.clone(), https_port));
+        let mut listeners: Vec<_> = bound
+            .into_iter()
+            .map(|bound| bound.listeners.into_iter().map(move |listener| (listener, bound.manner.clone())))
+            .collect();
         let (end, ended) = watch::channel(None);
         let open = Arc::new(AtomicUsize::new(0));
         let max_open = config.max_connections.min(file_limit());
@@ -146,15 +171,31 @@ impl Edge {
                 counters: metrics.thread(),
                 open: open.clone(),
                 max_open,
+                entrance: entrance.clone(),
                 end: ended.clone(),
                 explain: explain.clone(),
             };
             threads.push(spawn(n, plan, workers.clone())?);
         }
-        Ok(Self { addresses, end, threads })
+        if let Some(tls) = &tls {
+            let keeper = https::keep(tls.clone(), config.tls.clone(), sites, ended);
+            threads.push(keeper.map_err(EdgeError::Thread)?);
+        }
+        let addresses = addresses.into_iter().map(|(address, _)| address).collect();
+        Ok(Self { endpoints, addresses, tls, end, threads })
     }
 
-    /// Where it listens, ports as bound, in the order of the settings.
+    /// Where it listens, ports as bound, in the order of the settings, and whether TLS is spoken there.
+    pub fn endpoints(&self) -> &[(Endpoint, bool)] {
+        &self.endpoints
+    }
+
+    /// Certificates and what belongs to them, where a listener speaks TLS.
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.tls.as_ref()
+    }
+
+    /// The same of TCP only.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
@@ -170,6 +211,7 @@ impl Edge {
             }
         });
         let _ = joined.await;
+        listen::remove(&self.endpoints);
     }
 }
 
@@ -205,7 +247,7 @@ fn runtime() -> io::Result<LocalRuntime> {
 /// One thread's life.
 async fn run(plan: Plan, workers: impl FnOnce() -> Workers, started: mpsc::SyncSender<io::Result<()>>) {
     let listeners: io::Result<Vec<_>> =
-        plan.listeners.into_iter().map(tokio::net::TcpListener::from_std).collect();
+        plan.listeners.into_iter().map(|(listener, manner)| listener.accepting(manner)).collect();
     let listeners = match listeners {
         Ok(listeners) => listeners,
         Err(error) => return drop(started.send(Err(error))),
@@ -230,6 +272,8 @@ async fn run(plan: Plan, workers: impl FnOnce() -> Workers, started: mpsc::SyncS
         connections: RefCell::new(Slab::new()),
         open: plan.open,
         max_open: plan.max_open,
+        entrance: plan.entrance,
+        tls_buffers: Rc::default(),
         draining: Cell::new(false),
         drained: Notify::new(),
         empty: Notify::new(),

@@ -106,7 +106,7 @@ impl Exchange {
         };
         let mut exchange = Self::new(thread, connection, started, protocol, request_id, noted);
         if !exchange.thread.trusted.is_empty() {
-            let (thread, peer) = (&exchange.thread, exchange.connection.peer);
+            let (thread, peer) = (&exchange.thread, exchange.connection.peer());
             exchange.client = forward::client(peer, request.headers(), |address| thread.is_trusted(address));
         }
         exchange
@@ -130,7 +130,7 @@ impl Exchange {
         request_id: HeaderValue,
         noted: Option<Noted>,
     ) -> Box<Self> {
-        let client = connection.peer;
+        let client = connection.peer();
         // Boxed because it moves from step to step, and into the response's body.
         Box::new(Self {
             thread,
@@ -156,7 +156,7 @@ impl Exchange {
 
     /// `http` or `https`, as the client has it.
     pub(crate) fn scheme(&self) -> &'static str {
-        "http"
+        if self.connection.session().is_some() { "https" } else { "http" }
     }
 
     /// Adds the fields that every response has.

@@ -12,10 +12,10 @@ use hyper::server::conn::http2;
 use hyper_util::rt::TokioTimer;
 use selvedge_telemetry::http_metrics::CutReason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 use crate::config::EdgeConfig;
 use crate::connection::Connection;
+use crate::stream::Stream;
 
 /// How HTTP/2 connections begin (RFC 9113, section 3.4).
 pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -50,14 +50,14 @@ impl<F: Future<Output = ()> + 'static> hyper::rt::Executor<F> for LocalExecutor 
 
 /// The socket of a connection that does not speak HTTP/1 any more.
 pub(crate) struct ClientSocket {
-    stream: TcpStream,
+    stream: Stream,
     /// Bytes that were read before.
     prefix: Bytes,
     state: Rc<Connection>,
 }
 
 impl ClientSocket {
-    pub(crate) fn new(stream: TcpStream, prefix: Bytes, state: Rc<Connection>) -> Self {
+    pub(crate) fn new(stream: Stream, prefix: Bytes, state: Rc<Connection>) -> Self {
         Self { stream, prefix, state }
     }
 }
@@ -139,7 +139,7 @@ where
     })
     .await;
     let Err(error) = ended else { return };
-    tracing::debug!(client = %state.peer, %error, "connection ended");
+    tracing::debug!(client = %state.peer(), %error, "connection ended");
     // A verdict was counted when it was passed.
     if state.verdict().is_none() {
         let malformed = error.is_parse() || error.is_parse_too_large();

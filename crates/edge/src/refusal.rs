@@ -160,6 +160,14 @@ impl Refusal {
         "websocket_declined",
         "The worker did not accept the WebSocket: it must answer with status 101 and a webSocket.",
     );
+    pub(crate) const MISDIRECTED: Self = Self {
+        close: true,
+        ..Self::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected_request",
+            "This host asks its clients for a certificate; connect anew, by HTTPS, with its name in the handshake.",
+        )
+    };
     pub(crate) const INTERNAL: Self =
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The server failed. Try again.");
 

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use hyper::server::conn::http2::Connection as Http2Connection;
@@ -29,19 +30,22 @@ use selvedge_model::Worker;
 use selvedge_router::Miss;
 use selvedge_telemetry::AccessRecord;
 use selvedge_telemetry::http_metrics::Protocol;
-use tokio::net::{TcpListener, TcpStream};
 
 use crate::body::{Content, EdgeBody, RequestBody};
 use crate::compress::{self, Accepted};
 use crate::connection::Connection;
+use crate::entrance::{Arrived, arrive};
 use crate::exchange::Exchange;
 use crate::guard;
 use crate::headers::{self, REQUEST_ID, Scan};
 use crate::http1::{self, First, Socket};
 use crate::http2::{self, ClientSocket};
+use crate::https;
+use crate::listen::{Accepting, Manner};
 use crate::refusal::{Refusal, prefers_html};
 use crate::sites::Route;
 use crate::steps::Flow;
+use crate::stream::{Plain, Stream};
 use crate::thread::Thread;
 use crate::websocket::{self, Handshake};
 
@@ -53,9 +57,9 @@ const SHED_RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: c
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Step 1. Takes connections, for ever, each on a task of its own.
-pub(crate) async fn accept(listener: TcpListener, thread: Rc<Thread>) {
+pub(crate) async fn accept((listener, manner): (Accepting, Rc<Manner>), thread: Rc<Thread>) {
     loop {
-        let (stream, client) = match listener.accept().await {
+        let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) if is_of_one_connection(&error) => continue,
             Err(error) => {
@@ -64,15 +68,27 @@ pub(crate) async fn accept(listener: TcpListener, thread: Rc<Thread>) {
                 continue;
             }
         };
-        // Fails only when the client is gone already.
-        let _ = stream.set_nodelay(true);
-        let Some(admitted) = thread.admit(client.ip().to_canonical()) else {
-            shed(&thread, &stream);
+        let Some(admitted) = thread.admit(peer) else {
+            shed(&thread, &stream, &manner);
             continue;
         };
-        let thread = thread.clone();
+        if !manner.is_direct() {
+            admitted.connection.is_relayed();
+        }
+        let (thread, manner) = (thread.clone(), manner.clone());
         tokio::task::spawn_local(async move {
-            http(stream, thread, &admitted.connection).await;
+            let connection = &admitted.connection;
+            if manner.is_plain() {
+                let Some(_place) = thread.entrance.connect(connection) else {
+                    return shed(&thread, &stream, &manner);
+                };
+                http(Stream::Plain(stream), BytesMut::new(), thread, connection).await;
+            } else {
+                // Boxed, so that connections without TLS do not reserve room for it.
+                let arrived = Box::pin(arrive(stream, &manner, &thread, connection)).await;
+                let Some(Arrived { stream, received, place: _place }) = arrived else { return };
+                http(stream, received, thread, connection).await;
+            }
         });
     }
 }
@@ -83,16 +99,28 @@ fn is_of_one_connection(error: &std::io::Error) -> bool {
 }
 
 /// Turns a connection away with an answer, as far as that goes without waiting for the client.
-fn shed(thread: &Thread, stream: &TcpStream) {
+fn shed(thread: &Thread, stream: &Plain, manner: &Manner) {
     thread.counters.shed.add(1);
+    if manner.tls {
+        return;
+    }
     // Bytes left unread at close would have the kernel reset the connection and void the answer.
     let _ = stream.try_read(&mut [0; 4096]);
     let _ = stream.try_write(SHED_RESPONSE);
 }
 
 /// Step 2. Speaks HTTP with one client until it leaves, is cut, or the server drains.
-async fn http(stream: TcpStream, thread: Rc<Thread>, connection: &Rc<Connection>) {
-    let socket = Socket::new(stream, connection.clone(), thread.clone());
+async fn http(stream: Stream, received: BytesMut, thread: Rc<Thread>, connection: &Rc<Connection>) {
+    // Inside of TLS, the two have agreed already.
+    let agreed = connection.session().map(|session| session.http2);
+    if agreed == Some(true) {
+        let socket = ClientSocket::new(stream, received.freeze(), connection.clone());
+        return Box::pin(http2(socket, thread, connection)).await;
+    }
+    let socket = Socket::new(stream, received, connection.clone(), thread.clone());
+    if agreed == Some(false) {
+        return http1::serve(socket, thread).await;
+    }
     match poll_fn(|cx| socket.poll_first(cx)).await {
         First::Nothing => {}
         First::Http1 => http1::serve(socket, thread).await,
@@ -213,6 +241,7 @@ fn guard<'r>(
 
 /// Where a request is answered.
 enum Place {
+    Elsewhere(Box<Response<Content>>),
     Route(Arc<Route>),
     Worker(Arc<Worker>),
 }
@@ -221,7 +250,12 @@ enum Place {
 /// whose turn it is.
 fn find(exchange: &mut Exchange, host: &str, request: &Request<RequestBody>) -> Result<Place, Refusal> {
     let thread = &exchange.thread;
-    if let Some(site) = thread.sites().site(host) {
+    let sites = thread.sites();
+    if let Some(site) = sites.site(host) {
+        if let Some(elsewhere) = https::redirect(exchange, site, host, request) {
+            return Ok(Place::Elsewhere(Box::new(elsewhere)));
+        }
+        https::fits(exchange, &sites, host)?;
         let route =
             |method: &Method| site.route(request, method, exchange.client, || thread.dice.borrow_mut().f64());
         // A preflight asks on behalf of another method, and belongs to the route of that.
@@ -289,6 +323,8 @@ async fn pass(
 ) -> Result<Response<Content>, Refusal> {
     let sites;
     let steps = match &place {
+        // Nothing about a request that came the wrong way is to be looked at.
+        Place::Elsewhere(_) => &Vec::new(),
         Place::Route(route) => {
             exchange.route = Some(route.clone());
             &route.steps
@@ -310,6 +346,7 @@ async fn pass(
         }
     }
     match place {
+        Place::Elsewhere(answer) => Ok(*answer),
         Place::Route(route) => route.handler.answer(exchange, request, facts).await,
         Place::Worker(worker) => run_worker(exchange, worker, request, facts).await,
     }

@@ -23,6 +23,7 @@ use crate::compress::Compressors;
 use crate::config::EdgeConfig;
 use crate::connection::Connection;
 use crate::edge::Explain;
+use crate::entrance::Entrance;
 use crate::http1::Scratch;
 use crate::refusal::Refusal;
 use crate::request_id::RequestIds;
@@ -57,6 +58,10 @@ pub(crate) struct Thread {
     /// Open connections of all threads.
     pub(crate) open: Arc<AtomicUsize>,
     pub(crate) max_open: usize,
+    /// What comes before HTTP.
+    pub(crate) entrance: Arc<Entrance>,
+    /// For TLS, one connection after the other.
+    pub(crate) tls_buffers: Rc<selvedge_tls::Buffers>,
     /// No new requests are wanted on open connections.
     pub(crate) draining: Cell<bool>,
     /// Told when `draining` begins.
@@ -128,7 +133,11 @@ impl Thread {
     /// Cuts connections whose time is up, for ever.
     pub(crate) async fn sweep(&self) {
         let config = &self.config;
-        let shortest = config.header_timeout().min(config.idle_timeout()).min(config.stall_timeout());
+        let shortest = config
+            .header_timeout()
+            .min(config.idle_timeout())
+            .min(config.stall_timeout())
+            .min(config.tls.handshake_timeout());
         let period = (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1));
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

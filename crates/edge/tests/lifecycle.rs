@@ -13,7 +13,7 @@ use support::{config, get, is_closed, read_reply, start, start_logged};
 fn a_taken_port_is_an_error_that_says_what_to_do() {
     let first = start(config());
     let mut taken = config();
-    taken.listen = vec![first.address];
+    taken.listen = vec![first.address.into()];
     let error = start_logged(taken, AccessLog::off()).err().unwrap().to_string();
     assert!(error.contains(&first.address.to_string()) && error.contains("choose another port"), "{error}");
 }

@@ -19,7 +19,9 @@ const PROTOCOLS: [&str; 3] = ["http/1.0", "http/1.1", "http/2"];
 /// Status classes as labels.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Reasons for connections that were cut, as labels; the order is that of [`CutReason`].
-const CUTS: [&str; 5] = ["malformed", "header_timeout", "idle_timeout", "stalled", "io"];
+const CUTS: [&str; 6] = ["malformed", "header_timeout", "idle_timeout", "stalled", "io", "handshake_timeout"];
+/// Results of TLS handshakes, as labels; the order is that of [`Handshake`].
+const HANDSHAKES: [&str; 3] = ["full", "resumed", "failed"];
 /// Upper bounds of the duration histogram, microseconds.
 const BOUNDS_US: [u64; 16] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
@@ -39,6 +41,19 @@ pub enum CutReason {
     Stalled = 3,
     /// The socket failed or the client vanished within a message.
     Io = 4,
+    /// The handshake of TLS took too long.
+    HandshakeTimeout = 5,
+}
+
+/// How a handshake of TLS ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handshake {
+    /// With a new session.
+    Full = 0,
+    /// With an earlier session.
+    Resumed = 1,
+    /// One side refused.
+    Failed = 2,
 }
 
 /// A number with one writing thread.
@@ -67,6 +82,7 @@ pub struct HttpCounters {
     durations: [Counter; BOUNDS_US.len() + 1],
     duration_us: Counter,
     cuts: [Counter; CUTS.len()],
+    handshakes: [Counter; HANDSHAKES.len()],
     /// Requests begun.
     pub started: Counter,
     /// Requests ended.
@@ -93,6 +109,11 @@ impl HttpCounters {
         self.durations[bucket].add(1);
         self.duration_us.add(duration_us);
         self.finished.add(1);
+    }
+
+    /// Counts a handshake of TLS.
+    pub fn handshake(&self, ended: Handshake) {
+        self.handshakes[ended as usize].add(1);
     }
 
     /// Counts a connection that had to be closed.
@@ -160,6 +181,16 @@ impl Collector for HttpMetrics {
         for (i, reason) in CUTS.iter().enumerate() {
             ConstCounter::new(self.sum(|t| &t.cuts[i]))
                 .encode(cuts.encode_family(&[("reason", *reason)])?)?;
+        }
+        let mut handshakes = describe(
+            &mut encoder,
+            "selvedge_tls_handshakes",
+            "Handshakes of TLS that ended",
+            MetricType::Counter,
+        )?;
+        for (i, result) in HANDSHAKES.iter().enumerate() {
+            ConstCounter::new(self.sum(|t| &t.handshakes[i]))
+                .encode(handshakes.encode_family(&[("result", *result)])?)?;
         }
         let counters: [(&str, &str, u64); 4] = [
             ("selvedge_http_connections_opened", "Connections accepted", self.sum(|t| &t.opened)),

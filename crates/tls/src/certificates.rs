@@ -76,6 +76,16 @@ impl Certificates {
             .or_else(|| suitable(shelves.given.any()?, schemes))
     }
 
+    /// Whether a client that asks for `name` is shown a certificate.
+    pub fn covers(&self, name: &str) -> bool {
+        let shelves = self.shelves();
+        let internal = || shelves.internal.under(name).is_some() || is_local(name);
+        shelves.off.under(name).is_none()
+            && (shelves.given.covering(name).or(shelves.given.any()).is_some()
+                || shelves.acme.covering(name).is_some()
+                || shelves.authority.is_some() && internal())
+    }
+
     /// Puts a certificate where the names that it is made out to find it. One of the same kind of key goes.
     pub fn put(&self, shelf: Shelf, certificate: Arc<Certificate>) {
         let names = certificate.names().to_vec();

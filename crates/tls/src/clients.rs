@@ -71,7 +71,7 @@ impl Clients {
         }
         taken.connections += 1;
         drop(shard);
-        Some(Place(Some((self.clone(), client))))
+        Some(Place(Some(Box::new((self.clone(), client)))))
     }
 
     /// Whether a client may begin one more handshake now.
@@ -128,11 +128,11 @@ fn is_exempt(address: IpAddr) -> bool {
 
 /// A connection's place among those of its client; dropping it frees the place.
 #[derive(Debug)]
-pub struct Place(Option<(Arc<Clients>, Client)>);
+pub struct Place(Option<Box<(Arc<Clients>, Client)>>);
 
 impl Drop for Place {
     fn drop(&mut self) {
-        let Some((clients, client)) = &self.0 else { return };
+        let Some((clients, client)) = self.0.as_deref() else { return };
         let mut shard = clients.shard(*client);
         if let Some(taken) = shard.get_mut(client) {
             taken.connections = taken.connections.saturating_sub(1);

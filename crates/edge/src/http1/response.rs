@@ -172,6 +172,7 @@ impl Sending {
             socket.wake_reader();
         }
         if let Delimiter::Length(_) = self.delimiter
+            && socket.sends_files()
             && let Some(body) = body.as_mut().as_pin_mut().map(Pin::get_mut)
             && body.file().is_some()
         {
@@ -292,7 +293,7 @@ impl Sending {
                 (true, true) => {
                     self.out.clear();
                     self.at = 0;
-                    return Poll::Ready(Ok(()));
+                    return socket.poll_flush(cx);
                 }
                 (false, true) => ready!(socket.poll_write(cx, &[IoSlice::new(first)]))?,
                 (true, false) => ready!(socket.poll_write(cx, &[IoSlice::new(&self.part)]))?,

@@ -9,14 +9,14 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::{Buf, Bytes, BytesMut};
 use selvedge_http1::HeadFinder;
 use selvedge_telemetry::http_metrics::CutReason;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::Next;
 use super::body::Receiving;
 use super::head::take_request;
 use crate::connection::Connection;
 use crate::http2::PREFACE;
+use crate::stream::Stream;
 use crate::thread::Thread;
 
 /// What is read at once where a head is expected, bytes.
@@ -33,7 +33,7 @@ pub(crate) struct Socket {
     pub(crate) connection: Rc<Connection>,
     pub(super) thread: Rc<Thread>,
     /// `None` once the connection is over.
-    stream: RefCell<Option<TcpStream>>,
+    stream: RefCell<Option<Stream>>,
     /// Read, and not yet anybody's.
     pub(super) ahead: RefCell<BytesMut>,
     pub(super) receiving: RefCell<Receiving>,
@@ -63,18 +63,24 @@ pub(super) enum Interim {
 pub(crate) enum First {
     Http1,
     /// With what was read already.
-    Http2(TcpStream, Bytes),
+    Http2(Stream, Bytes),
     /// It was closed, or cut, before it said anything.
     Nothing,
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, connection: Rc<Connection>, thread: Rc<Thread>) -> Rc<Self> {
+    /// A socket of which `received` was read already.
+    pub(crate) fn new(
+        stream: Stream,
+        received: BytesMut,
+        connection: Rc<Connection>,
+        thread: Rc<Thread>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             connection,
             thread,
             stream: RefCell::new(Some(stream)),
-            ahead: RefCell::default(),
+            ahead: RefCell::new(received),
             receiving: RefCell::new(Receiving::Over),
             held: Cell::new(false),
             reader: RefCell::default(),
@@ -223,7 +229,7 @@ impl Socket {
     }
 
     /// Ends the connection; gives the socket, and what was read of it and is nobody's.
-    pub(super) fn take(&self) -> (Option<TcpStream>, Bytes) {
+    pub(super) fn take(&self) -> (Option<Stream>, Bytes) {
         let stream = self.stream.take();
         self.wake_reader();
         (stream, self.ahead.borrow_mut().split().freeze())
@@ -300,27 +306,33 @@ impl Socket {
     ) -> Poll<io::Result<usize>> {
         let stream = self.stream.borrow();
         let Some(stream) = &*stream else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
-        let result = loop {
-            match stream.poll_write_ready(cx) {
-                Poll::Pending => break Poll::Pending,
-                Poll::Ready(Err(error)) => break Poll::Ready(Err(error)),
-                Poll::Ready(Ok(())) => {}
-            }
-            let sent = stream.try_io(Interest::WRITABLE, || {
-                rustix::fs::sendfile(stream, file, Some(&mut offset.clone()), count).map_err(io::Error::from)
-            });
-            match sent {
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-                sent => break Poll::Ready(sent),
-            }
+        let result = match stream {
+            Stream::Plain(stream) => stream.poll_send_file(cx, file, offset, count),
+            Stream::Tls(_) => Poll::Ready(Err(io::ErrorKind::Unsupported.into())),
         };
         self.connection.sent(&result);
         result
     }
 
+    /// Whether the kernel can send files: it does not encrypt.
+    pub(super) fn sends_files(&self) -> bool {
+        matches!(&*self.stream.borrow(), Some(Stream::Plain(_)))
+    }
+
+    /// Sends what was written and is not yet sent. Without TLS there is nothing to do.
+    pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut stream = self.stream.borrow_mut();
+        let Some(stream) = &mut *stream else { return Poll::Ready(Ok(())) };
+        let flushed = Pin::new(stream).poll_flush(cx);
+        if flushed.is_pending() {
+            self.connection.sent(&Poll::Pending);
+        }
+        flushed
+    }
+
     /// Sends `100 Continue` when the body is wanted. The error is the socket's.
     pub(super) fn poll_continue(&self, cx: &mut Context<'_>) -> io::Result<()> {
+        let due = matches!(self.interim.get(), Interim::Due(_));
         while let Interim::Due(sent) = self.interim.get() {
             match self.poll_write(cx, &[io::IoSlice::new(&CONTINUE[sent..])])? {
                 Poll::Ready(count) if sent + count < CONTINUE.len() => {
@@ -330,7 +342,10 @@ impl Socket {
                 Poll::Pending => break,
             }
         }
-        Ok(())
+        match due {
+            true if let Poll::Ready(Err(error)) = self.poll_flush(cx) => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// The final response begins: what is left of an interim response goes first, one that was not begun is too late.

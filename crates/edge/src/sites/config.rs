@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use selvedge_files::FilesConfig;
+use selvedge_tls::config::SiteTlsConfig;
 use selvedge_upstream::config::ProxyConfig;
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,8 @@ use crate::steps::SecurityHeaders;
 pub struct SiteConfig {
     /// `example.com`, `*.example.com` for all names under it, or `*` for all that no other site has.
     pub hosts: Vec<String>,
+    /// Its certificate: `"auto"`, `"internal"`, `"off"`, or a table with files and what is asked of clients.
+    pub tls: SiteTlsConfig,
     /// Names of middleware that all its routes use, in this order, before their own.
     #[serde(rename = "use")]
     pub uses: Vec<String>,

@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use http::{HeaderName, Method, Request};
 use selvedge_router::{Asked, Condition, Found, HostPattern, Hosts, Miss, PathPattern, Routes, Test};
+use selvedge_tls::TlsSite;
+use selvedge_tls::config::TlsMode;
 
 pub use config::{Problem, RouteConfig, SiteConfig};
 
@@ -26,11 +28,15 @@ pub struct Sites {
     hosts: Hosts<Arc<Site>>,
     /// What every request passes, whoever answers.
     pub(crate) common: Vec<Arc<Step>>,
+    tls: Vec<TlsSite>,
+    asks_clients: bool,
 }
 
 /// What is known of one site.
 #[derive(Debug)]
 pub(crate) struct Site {
+    /// Whether requests without TLS are sent to HTTPS; `None` leaves it to what is usual.
+    pub(crate) redirect: Option<bool>,
     routes: Routes<Arc<Route>>,
 }
 
@@ -71,10 +77,23 @@ impl Sites {
         for (index, site) in settings.sites.iter().enumerate() {
             compiler.site(&format!("sites.{index}"), site, &common, &mut hosts);
         }
+        let tls = |site: &SiteConfig| TlsSite { hosts: site.hosts.clone(), tls: site.tls.clone() };
+        let tls: Vec<TlsSite> = settings.sites.iter().map(tls).collect();
+        let asks_clients = tls.iter().any(|site| site.tls.client_ca().is_some());
         match compiler.problems {
-            problems if problems.is_empty() => Ok(Self { hosts, common }),
+            problems if problems.is_empty() => Ok(Self { hosts, common, tls, asks_clients }),
             problems => Err(problems),
         }
+    }
+
+    /// What sites want of TLS.
+    pub fn tls(&self) -> &[TlsSite] {
+        &self.tls
+    }
+
+    /// Whether a site asks its clients for certificates.
+    pub(crate) fn asks_clients(&self) -> bool {
+        self.asks_clients
     }
 
     /// The site of a host, which may have a port.
@@ -183,7 +202,11 @@ impl Compiler<'_> {
                 return self.problem(&format!("{at}.routes.{place}.path"), error);
             }
         };
-        let compiled = Arc::new(Site { routes });
+        if let Some(problem) = site.tls.problem() {
+            self.problem(&format!("{at}.tls"), problem);
+        }
+        let redirect = if site.tls.mode() == TlsMode::Off { Some(false) } else { site.tls.redirect() };
+        let compiled = Arc::new(Site { redirect, routes });
         if site.hosts.is_empty() {
             self.problem(
                 &format!("{at}.hosts"),

@@ -116,7 +116,7 @@ fn settings(args: &DevArgs, data: &Path, requests: PathBuf) -> Outcome<Settings>
     let mut settings = Settings { data: data.into(), ..Settings::default() };
     let port = free_port(args.port)?;
     settings.admin = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    settings.edge.listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port))];
+    settings.edge.listen = vec![SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()];
     settings.edge.access_log.output = AccessLogOutput::File(requests);
     settings.edge.access_log.format = AccessLogFormat::Json;
     // Whoever stops `dev` does not want to wait.

@@ -91,7 +91,7 @@ fn settings(args: UpArgs, data: Option<PathBuf>, environment: Option<&str>) -> O
         settings.data = data;
     }
     if !args.http.is_empty() {
-        settings.edge.listen = args.http;
+        settings.edge.listen = args.http.into_iter().map(Into::into).collect();
     }
     if let Some(admin) = args.admin {
         settings.admin = admin;
@@ -134,6 +134,12 @@ fn greet(server: &Server) {
     say!("{GOOD}Selvedge is ready.{GOOD:#}");
     for http in &addresses.http {
         say!("  workers  {HINT}http://NAME.localhost:{}{HINT:#}  {DIM}({http}){DIM:#}", http.port());
+    }
+    for https in &addresses.https {
+        say!("  workers  {HINT}https://NAME.localhost:{}{HINT:#}  {DIM}({https}){DIM:#}", https.port());
+    }
+    for unix in &addresses.unix {
+        say!("  workers  {DIM}{unix}{DIM:#}");
     }
     say!("  control  {HINT}http://{}{HINT:#}", addresses.admin);
     say!("  data     {}", addresses.data.display());

@@ -13,6 +13,7 @@ use std::time::Duration;
 use axum::Router;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use selvedge_control::{Control, PublicUrl};
+use selvedge_edge::tls_config::Endpoint;
 use selvedge_edge::{
     AdminState, Edge, Explain, Problem, Readiness, Sites, Surroundings, Upstreams, admin_router,
 };
@@ -35,8 +36,12 @@ use reload::Reloader;
 /// Where a running Selvedge listens and keeps its data.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Addresses {
-    /// For requests to workers.
+    /// For requests to sites and workers.
     pub(crate) http: Vec<SocketAddr>,
+    /// The same inside of TLS.
+    pub(crate) https: Vec<SocketAddr>,
+    /// Unix sockets, `unix:/path`.
+    pub(crate) unix: Vec<String>,
     /// For the control API, health and metrics.
     pub(crate) admin: SocketAddr,
     /// Data directory.
@@ -131,8 +136,17 @@ impl Server {
         let edge = Edge::start(surroundings, engine.handle())
             .map_err(|error| Failure::new("listen", error.to_string()))?;
 
-        let http = edge.addresses().to_vec();
-        let port = http.first().map(SocketAddr::port).filter(|port| *port != 80);
+        let (mut http, mut https, mut unix) = (Vec::new(), Vec::new(), Vec::new());
+        for (endpoint, tls) in edge.endpoints() {
+            match endpoint {
+                Endpoint::Tcp(address) if *tls => https.push(*address),
+                Endpoint::Tcp(address) => http.push(*address),
+                Endpoint::Unix(_) => unix.push(endpoint.to_string()),
+            }
+        }
+        let (scheme, usual) =
+            if http.is_empty() && !https.is_empty() { ("https", 443) } else { ("http", 80) };
+        let port = http.first().or(https.first()).map(SocketAddr::port).filter(|port| *port != usual);
         let control = Control::new(
             store,
             artifacts,
@@ -140,7 +154,7 @@ impl Server {
             logs,
             publish,
             selvedge_control::Settings {
-                public_url: PublicUrl { scheme: "http".into(), domain, port },
+                public_url: PublicUrl { scheme: scheme.into(), domain, port },
                 admin_origins: vec![format!("http://{admin}"), format!("http://localhost:{}", admin.port())],
                 ..selvedge_control::Settings::default()
             },
@@ -156,7 +170,7 @@ impl Server {
         readiness.started();
         lock.describe(&format!("process {}, control API at http://{admin}", std::process::id()))?;
         let confinement = engine.handle().status().confinement;
-        let addresses = Addresses { http, admin, data: settings.data, confinement };
+        let addresses = Addresses { http, https, unix, admin, data: settings.data, confinement };
         Ok(Self {
             addresses,
             grace,

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
+use selvedge_edge::tls_config::ListenerConfig;
 use selvedge_edge::{EdgeConfig, SiteConfig, SiteSettings, Sites, StepConfig, UpstreamConfig, Upstreams};
 use selvedge_engine::EngineConfig;
 use selvedge_telemetry::DiagnosticsConfig;
@@ -16,6 +17,9 @@ use crate::places;
 
 /// Usual name of the file.
 pub(crate) const CONFIG_NAME: &str = "selvedge.toml";
+
+/// Where in the data directory the own authority is.
+pub(crate) const AUTHORITY: &str = "authority";
 
 /// What `selvedge.toml` may hold.
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
@@ -85,7 +89,8 @@ impl Settings {
         if let Err(error) = self.diagnostics.check() {
             problems.push(("diagnostics.filter".into(), error.to_string()));
         }
-        if self.edge.listen.iter().any(|address| *address == self.admin && address.port() != 0) {
+        let same = |address: SocketAddr| address == self.admin && address.port() != 0;
+        if self.edge.listen.iter().filter_map(ListenerConfig::socket_address).any(same) {
             let problem =
                 format!("{} is an address of the edge, too; the control API needs its own", self.admin);
             problems.push(("admin".into(), problem));
@@ -129,6 +134,9 @@ impl Settings {
         }
         if self.engine.libexec.as_os_str().is_empty() {
             self.engine.libexec = places::libexec();
+        }
+        if self.edge.tls.data.as_os_str().is_empty() {
+            self.edge.tls.data = self.data.join(AUTHORITY);
         }
         if self.engine.code_cache.as_os_str().is_empty() {
             self.engine.code_cache = self.data.join("code-cache");

@@ -100,8 +100,8 @@ impl Proxy {
             headers: &head.headers,
             version: head.version,
             forwarded: Forwarded {
-                peer: exchange.connection.peer,
-                trusted: exchange.thread.is_trusted(exchange.connection.peer),
+                peer: exchange.connection.peer(),
+                trusted: exchange.thread.is_trusted(exchange.connection.peer()),
                 scheme: exchange.scheme(),
                 host: host.unwrap_or_default(),
             },
