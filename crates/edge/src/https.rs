@@ -57,9 +57,8 @@ pub(crate) fn redirect(
     let host = without_port(host);
     let asked = site.redirect == Some(true);
     // Clients that come through a proxy may speak TLS with that; and a site without a certificate is better than none.
-    if !asked
-        && (!connection.is_direct() || !normal(host).is_some_and(|name| tls.certificates().covers(&name)))
-    {
+    let direct = connection.is_direct() && !exchange.thread.is_trusted(connection.peer());
+    if !asked && (!direct || !normal(host).is_some_and(|name| tls.certificates().covers(&name))) {
         return None;
     }
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
