@@ -203,6 +203,14 @@ impl Acme {
         Some(held.certificate.key.clone())
     }
 
+    /// Whether there is a certificate for a server name, which is in lower case.
+    pub fn has(&self, name: &str) -> bool {
+        let live = self.inner.live.read().unwrap_or_else(PoisonError::into_inner);
+        let above =
+            || name.split_once('.').is_some_and(|(_, rest)| live.contains_key(format!("*.{rest}").as_str()));
+        live.contains_key(name) || above()
+    }
+
     /// What HTTP-01 answers to `GET /.well-known/acme-challenge/TOKEN`, if an issuer was told to ask for it.
     pub fn http01(&self, token: &str) -> Option<Arc<str>> {
         self.inner.challenges.http01(token)

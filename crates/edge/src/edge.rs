@@ -11,15 +11,17 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use http::HeaderValue;
+use selvedge_acme::{AcmeError, Listeners, Running};
 use selvedge_engine::EngineHandle;
 use selvedge_model::{Snapshot, Worker};
-use selvedge_telemetry::{AccessLog, AccessLogBuffer, HttpCounters, HttpMetrics};
+use selvedge_telemetry::{AccessLog, AccessLogBuffer, HttpCounters, HttpMetrics, Registry};
 use selvedge_tls::config::Endpoint;
 use selvedge_tls::{Tls, TlsError};
 use slab::Slab;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, watch};
 
+use crate::acme;
 use crate::config::EdgeConfig;
 use crate::entrance::Entrance;
 use crate::http1::Scratch;
@@ -40,6 +42,8 @@ pub struct Edge {
     endpoints: Vec<(Endpoint, bool)>,
     addresses: Vec<SocketAddr>,
     tls: Option<Arc<Tls>>,
+    /// Orders certificates while it is held.
+    acme: Option<Running>,
     /// The moment until which requests may finish.
     end: watch::Sender<Option<Instant>>,
     threads: Vec<JoinHandle<()>>,
@@ -64,6 +68,9 @@ pub enum EdgeError {
     /// A certificate or what belongs to it.
     #[error("{0}")]
     Tls(#[from] TlsError),
+    /// Certificates by ACME.
+    #[error("edge settings: tls.{0}")]
+    Acme(#[from] AcmeError),
     /// A serving thread could not be started.
     #[error("a serving thread could not be started: {0}")]
     Thread(io::Error),
@@ -150,6 +157,11 @@ impl Edge {
             true => Some(Arc::new(Tls::new(&config.tls, sites.borrow().tls())?)),
             false => None,
         };
+        let listeners = Listeners { http: addresses.iter().any(|(_, tls)| !tls), tls: tls.is_some() };
+        let acme = match &tls {
+            Some(tls) => acme::start(&config.tls, tls, listeners)?,
+            None => None,
+        };
         let https_port = addresses.iter().find(|(_, tls)| *tls).map(|(address, _)| address.port());
         let entrance = Arc::new(Entrance::new(&config, tls.clone(), https_port));
         let mut listeners: Vec<_> = bound
@@ -182,7 +194,7 @@ impl Edge {
             threads.push(keeper.map_err(EdgeError::Thread)?);
         }
         let addresses = addresses.into_iter().map(|(address, _)| address).collect();
-        Ok(Self { endpoints, addresses, tls, end, threads })
+        Ok(Self { endpoints, addresses, tls, acme, end, threads })
     }
 
     /// Where it listens, ports as bound, in the order of the settings, and whether TLS is spoken there.
@@ -195,6 +207,13 @@ impl Edge {
         self.tls.as_ref()
     }
 
+    /// Adds what is counted beside requests to a registry.
+    pub fn register(&self, registry: &mut Registry) {
+        if let Some(acme) = self.tls.as_ref().and_then(|tls| tls.acme()) {
+            acme.metrics().register(registry);
+        }
+    }
+
     /// The same of TCP only.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
@@ -202,9 +221,11 @@ impl Edge {
 
     /// Stops accepting, closes idle connections, lets requests in flight finish for up to `grace`, then cuts.
     pub async fn shutdown(mut self, grace: Duration) {
+        let acme = self.acme.take();
         self.end.send_replace(Some(Instant::now() + grace));
         let threads = std::mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(move || {
+            drop(acme);
             for thread in threads {
                 // Its panic was reported when it happened.
                 let _ = thread.join();

@@ -2,6 +2,7 @@
 //!
 //! Start reading at [`request`]: the life of a request, one function a step.
 
+mod acme;
 pub mod admin;
 mod body;
 mod compress;

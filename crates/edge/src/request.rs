@@ -31,6 +31,7 @@ use selvedge_router::Miss;
 use selvedge_telemetry::AccessRecord;
 use selvedge_telemetry::http_metrics::Protocol;
 
+use crate::acme;
 use crate::body::{Content, EdgeBody, RequestBody};
 use crate::compress::{self, Accepted};
 use crate::connection::Connection;
@@ -249,6 +250,9 @@ enum Place {
 /// Step 4. Finds the route of the host's site. Hosts without one belong to workers: of the host's and path's, the version
 /// whose turn it is.
 fn find(exchange: &mut Exchange, host: &str, request: &Request<RequestBody>) -> Result<Place, Refusal> {
+    if let Some(answer) = acme::answer(exchange, request) {
+        return Ok(Place::Elsewhere(Box::new(answer)));
+    }
     let thread = &exchange.thread;
     let sites = thread.sites();
     if let Some(site) = sites.site(host) {

@@ -83,6 +83,7 @@ impl Certificates {
         shelves.off.under(name).is_none()
             && (shelves.given.covering(name).or(shelves.given.any()).is_some()
                 || shelves.acme.covering(name).is_some()
+                || shelves.orders.as_ref().is_some_and(|acme| acme.has(name))
                 || shelves.authority.is_some() && internal())
     }
 

@@ -52,6 +52,13 @@ pub fn start_sites(settings: &str) -> Server {
     launch(config, sites, AccessLog::off()).unwrap()
 }
 
+/// The same, with settings of the edge that cannot be written down before the test runs.
+pub fn start_sites_with(settings: &str, change: impl FnOnce(&mut EdgeConfig)) -> Server {
+    let (mut config, sites) = sites(settings).unwrap_or_else(|problems| panic!("{problems:?}"));
+    change(&mut config);
+    launch(config, sites, AccessLog::off()).unwrap()
+}
+
 /// `[edge]`, `[[sites]]` and what belongs to them.
 #[derive(Default, serde::Deserialize)]
 #[serde(default)]

@@ -135,6 +135,7 @@ impl Server {
         };
         let edge = Edge::start(surroundings, engine.handle())
             .map_err(|error| Failure::new("listen", error.to_string()))?;
+        edge.register(&mut registry);
 
         let (mut http, mut https, mut unix) = (Vec::new(), Vec::new(), Vec::new());
         for (endpoint, tls) in edge.endpoints() {

@@ -138,6 +138,11 @@ impl Settings {
         if self.edge.tls.data.as_os_str().is_empty() {
             self.edge.tls.data = self.data.join(AUTHORITY);
         }
+        if let Some(acme) = &mut self.edge.tls.acme
+            && acme.data.as_os_str().is_empty()
+        {
+            acme.data = places::certificates(&self.data);
+        }
         if self.engine.code_cache.as_os_str().is_empty() {
             self.engine.code_cache = self.data.join("code-cache");
         }
