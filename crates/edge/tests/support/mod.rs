@@ -59,6 +59,11 @@ pub fn start_sites_with(settings: &str, change: impl FnOnce(&mut EdgeConfig)) ->
     launch(config, sites, AccessLog::off()).unwrap()
 }
 
+/// Serves sites as they are.
+pub fn start_with(config: EdgeConfig, sites: Sites) -> Result<Server, EdgeError> {
+    launch(config, sites, AccessLog::off())
+}
+
 /// `[edge]`, `[[sites]]` and what belongs to them.
 #[derive(Default, serde::Deserialize)]
 #[serde(default)]
@@ -96,7 +101,7 @@ fn launch(config: EdgeConfig, sites: Sites, log: AccessLog) -> Result<Server, Ed
     let edge = Edge::start_with(surroundings, || {
         Box::new(|worker, request, context| Box::pin(async move { answer(&worker, request, context).await }))
     })?;
-    let address = edge.addresses()[0];
+    let address = edge.addresses().first().copied().unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
     Ok(Server { edge, address, sites, snapshot, metrics, log })
 }
 
