@@ -15,7 +15,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use selvedge_edge::EdgeConfig;
-use support::{Server, get, read_reply, sites, start_with};
+use support::{Server, sites, start_with};
 
 /// An authority of a test, and a directory for what it issues.
 struct World {
@@ -153,7 +153,7 @@ const SITES: &str = "
 fn names_lead_to_certificates() {
     let world = World::new();
     world.issue("exact", &["a.example"]);
-    world.issue("wild", &["*.example", "example"]);
+    world.issue("wild", &["*.shop.example", "shop.example"]);
     let server = world.start(&format!(
         "[edge.tls]\ncertificates = [{{ {} }}]\n[[sites]]\nhosts = [\"a.example\"]\ntls = {{ {} }}\n{SITES}\n\
          [[sites]]\nhosts = [\"*\"]\n{SITES}",
@@ -169,10 +169,10 @@ fn names_lead_to_certificates() {
     let exact = CertificateDer::from_pem_file(world.path("exact.pem")).unwrap();
     let wild = CertificateDer::from_pem_file(world.path("wild.pem")).unwrap();
     assert_eq!(shown("a.example").unwrap(), exact.to_vec());
-    assert_eq!(shown("b.example").unwrap(), wild.to_vec());
+    assert_eq!(shown("b.shop.example").unwrap(), wild.to_vec());
     // Of the own authority, made when it is asked for.
     assert!(shown("anything.localhost").is_ok());
-    let unknown = world.client(&server, "c.b.example").unwrap_err().to_string();
+    let unknown = world.client(&server, "c.b.shop.example").unwrap_err().to_string();
     assert!(unknown.contains("UnrecognisedName"), "{unknown}");
     // Plain HTTP where HTTPS is spoken.
     let mut stream = TcpStream::connect(server.address).unwrap();
@@ -353,10 +353,7 @@ fn one_client_cannot_have_all_handshakes() {
         write!(stream, "PROXY TCP4 {client} 192.0.2.200 1 2\r\n").unwrap();
         let name = ServerName::try_from("test.localhost").unwrap();
         let mut stream = StreamOwned::new(ClientConnection::new(trusting.clone(), name).unwrap(), stream);
-        ask(&mut stream, "test.localhost", "/never").map(drop).or_else(|error| match error.kind() {
-            std::io::ErrorKind::WouldBlock => Ok(()),
-            _ => Err(error),
-        })
+        ask(&mut stream, "test.localhost", "/")
     };
     let mut open = Vec::new();
     for allowed in [true, true, false] {
@@ -369,15 +366,7 @@ fn one_client_cannot_have_all_handshakes() {
         open.push((stream, session));
     }
     drop(open);
-    assert!((0..40).any(|_| shake_fails(&shake, "192.0.2.1")), "a flood is stopped");
-}
-
-fn shake_fails(shake: &impl Fn(&str) -> std::io::Result<()>, client: &str) -> bool {
-    let (sent, received) = std::sync::mpsc::channel();
-    std::thread::scope(|scope| {
-        scope.spawn(|| sent.send(shake(client).is_err()));
-        received.recv().unwrap()
-    })
+    assert!((0..40).any(|_| shake("192.0.2.1").is_err()), "a flood is stopped");
 }
 
 #[test]

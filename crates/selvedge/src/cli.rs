@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::{
-    certs, check, delete, deploy, dev, doctor, fmt, init, key, list, logs, profile, reload, rollback, routes,
-    secret, status, tail, trigger, up, versions,
+    ca, certs, check, delete, deploy, dev, doctor, fmt, init, key, list, logs, profile, reload, rollback,
+    routes, secret, status, tail, trigger, up, versions,
 };
 use crate::failure::Outcome;
 use crate::places;
@@ -120,6 +120,8 @@ pub(crate) enum Command {
     Fmt(fmt::FmtArgs),
     /// Have the running server read its settings again
     Reload(reload::ReloadArgs),
+    /// Show the own authority and have machines trust it
+    Ca(ca::CaArgs),
     /// Say what this machine offers: confinement, kernel features, files, ports
     Doctor(doctor::DoctorArgs),
 }

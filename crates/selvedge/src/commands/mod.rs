@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub(crate) mod ca;
 pub(crate) mod certs;
 pub(crate) mod check;
 pub(crate) mod delete;
@@ -55,6 +56,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
         Command::Certs(args) => certs::run(&args, shared, terminal),
         Command::Check(args) => check::run(&args, shared, terminal),
         Command::Fmt(args) => fmt::run(&args, shared, terminal),
+        Command::Ca(args) => ca::run(&args, shared, terminal),
         Command::Reload(args) => reload::run(&args, shared, terminal),
         Command::Doctor(args) => doctor::run(&args, shared, terminal),
     }

@@ -27,7 +27,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 pub(crate) use reload::Reread;
-pub(crate) use settings::{CONFIG_NAME, Settings};
+pub(crate) use settings::{AUTHORITY, CONFIG_NAME, Settings};
 
 use crate::failure::{Failure, Outcome};
 use lock::DataLock;
