@@ -9,10 +9,10 @@ use std::io::Write;
 use origin::{Origin, ok};
 use support::{Server, read_head_reply, read_reply, start_sites};
 
-/// The site `a.test`, whose only route is this proxy; one serving thread.
+/// The site `a.test`, whose only route is this proxy.
 fn proxy(settings: &str) -> Server {
     start_sites(&format!(
-        "[edge]\nthreads = 1\n[[sites]]\nhosts = [\"a.test\"]\n[[sites.routes]]\npath = \"/*\"\nproxy = {{ {settings} }}"
+        "[[sites]]\nhosts = [\"a.test\"]\n[[sites.routes]]\npath = \"/*\"\nproxy = {{ {settings} }}"
     ))
 }
 
