@@ -48,7 +48,7 @@ impl<'a> Scan<'a> {
                     scan.hop = true;
                 }
                 header::TE => {
-                    scan.trailers |= list(value).any(|option| option.eq_ignore_ascii_case("trailers"));
+                    scan.trailers |= names_trailers(value);
                     scan.hop = true;
                 }
                 ref name if is_hop(name) => scan.hop = true,
@@ -111,6 +111,15 @@ fn strip(headers: &mut HeaderMap) {
 
 fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     headers.get_all(header::CONNECTION).into_iter().flat_map(list)
+}
+
+/// Whether a client takes trailer fields (RFC 9110, section 10.1.4).
+pub(crate) fn takes_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).into_iter().any(names_trailers)
+}
+
+fn names_trailers(value: &HeaderValue) -> bool {
+    list(value).any(|option| option.eq_ignore_ascii_case("trailers"))
 }
 
 fn list(value: &HeaderValue) -> impl Iterator<Item = &str> {

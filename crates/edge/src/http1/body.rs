@@ -5,8 +5,10 @@ use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
-use selvedge_http1::{ChunkedDecoder, Violation};
+use selvedge_http1::{ChunkedDecoder, Limits, Violation, parse_trailers};
+use selvedge_upstream::forward::may_trail;
 
 use super::scratch::READ;
 use super::socket::{Interim, Socket};
@@ -14,6 +16,8 @@ use crate::body::BodyCut;
 
 /// What of a body that nobody wants is read and thrown away after its response, bytes, for the sake of the next request.
 const DRAIN_MAX: u64 = 256 * 1024;
+/// Trailer sections; the decoder bounds their length.
+const TRAILERS: Limits = Limits { head_bytes: 16 * 1024, fields: 100 };
 
 /// What of the request's body is still to come.
 #[derive(Debug)]
@@ -22,13 +26,27 @@ pub(super) enum Receiving {
     Over,
     /// So many bytes, at least one.
     Length(u64),
-    /// Chunks.
-    Chunks(Box<ChunkedDecoder>),
+    /// Chunks, and the trailer section as far as it is here.
+    Chunks(Box<(ChunkedDecoder, Vec<u8>)>),
+    /// Trailer fields only.
+    Trailers(Box<HeaderMap>),
     /// Nobody knows.
     Failed(Violation),
 }
 
 impl Receiving {
+    /// What follows the last chunk. An empty section is its empty line.
+    fn after_chunks(section: &[u8]) -> Self {
+        if section.len() <= 2 {
+            return Self::Over;
+        }
+        match read_trailers(section) {
+            Ok(fields) if fields.is_empty() => Self::Over,
+            Ok(fields) => Self::Trailers(Box::new(fields)),
+            Err(violation) => Self::Failed(violation),
+        }
+    }
+
     pub(super) fn is_over(&self) -> bool {
         matches!(self, Self::Over)
     }
@@ -36,7 +54,7 @@ impl Receiving {
     /// Takes the body's next bytes out of what has arrived: how much of it was dealt with, and the body's bytes.
     fn decode(&mut self, arrived: &[u8]) -> (usize, Bytes) {
         match self {
-            Self::Over | Self::Failed(_) => (0, Bytes::new()),
+            Self::Over | Self::Trailers(_) | Self::Failed(_) => (0, Bytes::new()),
             Self::Length(left) => {
                 let count = usize::try_from(*left).unwrap_or(usize::MAX).min(arrived.len());
                 *left -= count as u64;
@@ -45,12 +63,14 @@ impl Receiving {
                 }
                 (count, Bytes::copy_from_slice(&arrived[..count]))
             }
-            Self::Chunks(decoder) => {
+            Self::Chunks(chunks) => {
+                let (decoder, trailers) = &mut **chunks;
                 let (mut taken, mut data) = (0, BytesMut::new());
                 while taken < arrived.len() && !decoder.is_over() {
                     match decoder.next(&arrived[taken..]) {
                         Ok(step) => {
                             data.extend_from_slice(&arrived[taken..][step.data]);
+                            trailers.extend_from_slice(&arrived[taken..][step.trailers]);
                             taken += step.taken;
                         }
                         Err(violation) => {
@@ -60,7 +80,7 @@ impl Receiving {
                     }
                 }
                 if decoder.is_over() {
-                    *self = Self::Over;
+                    *self = Self::after_chunks(trailers);
                 }
                 (taken, data.freeze())
             }
@@ -68,12 +88,27 @@ impl Receiving {
     }
 }
 
+/// The fields that may be passed on.
+fn read_trailers(section: &[u8]) -> Result<HeaderMap, Violation> {
+    let mut fields = Vec::new();
+    parse_trailers(section, &TRAILERS, &mut fields)?;
+    let mut headers = HeaderMap::new();
+    for field in fields {
+        let name = HeaderName::from_bytes(field.name.of(section)).map_err(|_| Violation::Trailers)?;
+        let value = HeaderValue::from_bytes(field.value.of(section)).map_err(|_| Violation::Trailers)?;
+        if may_trail(&name) {
+            headers.append(name, value);
+        }
+    }
+    Ok(headers)
+}
+
 impl Socket {
     /// The body's next bytes; `None` at its end.
     fn poll_body(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BodyCut>>> {
         loop {
             match &*self.receiving.borrow() {
-                Receiving::Over => return Poll::Ready(None),
+                Receiving::Over | Receiving::Trailers(_) => return Poll::Ready(None),
                 Receiving::Failed(_) => return Poll::Ready(Some(Err(BodyCut))),
                 Receiving::Length(_) | Receiving::Chunks(_) => {}
             }
@@ -115,6 +150,21 @@ impl Socket {
         }
     }
 
+    /// The trailer fields, once all that is before them was read.
+    fn take_trailers(&self) -> Option<HeaderMap> {
+        let mut receiving = self.receiving.borrow_mut();
+        if !matches!(&*receiving, Receiving::Trailers(_)) {
+            return None;
+        }
+        let taken = std::mem::replace(&mut *receiving, Receiving::Over);
+        drop(receiving);
+        self.connection.wake();
+        match taken {
+            Receiving::Trailers(fields) => Some(*fields),
+            _ => None,
+        }
+    }
+
     /// Reads from the socket; `None` when it ends or fails.
     fn poll_body_read(&self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         if self.interim.get() == Interim::Owed {
@@ -149,7 +199,7 @@ impl Socket {
     /// Whether the rest of the body may be read for the sake of the next request.
     pub(super) fn may_go_on(&self) -> bool {
         match &*self.receiving.borrow() {
-            Receiving::Over | Receiving::Chunks(_) => true,
+            Receiving::Over | Receiving::Chunks(_) | Receiving::Trailers(_) => true,
             Receiving::Length(left) => *left <= DRAIN_MAX || self.held.get(),
             Receiving::Failed(_) => false,
         }
@@ -173,7 +223,10 @@ impl Socket {
             match ready!(self.poll_body(cx)) {
                 Some(Ok(data)) if thrown + data.len() as u64 <= DRAIN_MAX => thrown += data.len() as u64,
                 Some(_) => return Poll::Ready(false),
-                None => return Poll::Ready(true),
+                None => {
+                    self.take_trailers();
+                    return Poll::Ready(true);
+                }
             }
         }
     }
@@ -206,7 +259,12 @@ impl Body for Http1Body {
             *reader = Some(cx.waker().clone());
         }
         drop(reader);
-        socket.poll_body(cx).map(|data| data.map(|data| data.map(Frame::data)))
+        let data = ready!(socket.poll_body(cx));
+        let trailers = if data.is_none() { socket.take_trailers() } else { None };
+        Poll::Ready(match trailers {
+            Some(trailers) => Some(Ok(Frame::trailers(trailers))),
+            None => data.map(|data| data.map(Frame::data)),
+        })
     }
 
     fn is_end_stream(&self) -> bool {
@@ -215,7 +273,7 @@ impl Body for Http1Body {
 
     fn size_hint(&self) -> SizeHint {
         match &*self.0.receiving.borrow() {
-            Receiving::Over => SizeHint::with_exact(0),
+            Receiving::Over | Receiving::Trailers(_) => SizeHint::with_exact(0),
             Receiving::Length(left) => SizeHint::with_exact(*left),
             Receiving::Chunks(_) | Receiving::Failed(_) => SizeHint::default(),
         }

@@ -24,6 +24,7 @@ pub(crate) use scratch::Scratch;
 pub(crate) use socket::{First, Socket};
 
 use crate::body::RequestBody;
+use crate::headers;
 use crate::http2::ClientSocket;
 use crate::refusal::Refusal;
 use crate::request::{refuse, serve as answer};
@@ -112,6 +113,7 @@ async fn exchange(
         keep_alive,
         http10: request.version() == Version::HTTP_10,
         head: request.method() == http::Method::HEAD,
+        trailers: headers::takes_trailers(request.headers()),
     };
     let answer = {
         let mut answering = pin!(answer(thread.clone(), socket.connection.clone(), request));
@@ -139,7 +141,7 @@ async fn exchange(
 /// Answers what is no request that a worker could see, and ends the connection.
 async fn turn_away(socket: &Rc<Socket>, thread: &Rc<Thread>, refusal: Refusal) -> After {
     let response = refuse(thread.clone(), socket.connection.clone(), refusal);
-    let terms = response::Terms { keep_alive: false, http10: false, head: false };
+    let terms = response::Terms { keep_alive: false, http10: false, head: false, trailers: false };
     match finish(socket, thread, response, terms).await {
         After::Cut => After::Cut,
         _ => After::Linger,

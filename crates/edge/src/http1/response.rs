@@ -8,9 +8,10 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, Response, StatusCode, header, response};
-use http_body::Body;
+use http_body::{Body, Frame};
 use selvedge_files::Changed;
 use selvedge_http1::{put_chunk_size, put_field, put_length, put_status};
+use selvedge_upstream::forward::may_trail;
 
 use super::After;
 use super::socket::Socket;
@@ -31,6 +32,8 @@ pub(super) struct Terms {
     pub(super) http10: bool,
     /// Without a body.
     pub(super) head: bool,
+    /// The client takes trailer fields.
+    pub(super) trailers: bool,
 }
 
 /// Where a response's body ends (RFC 9112, section 6.3).
@@ -73,6 +76,7 @@ pub(super) async fn send(
         delimiter,
         over: delimiter == Delimiter::None,
         broken: false,
+        trailers: terms.trailers.then(Vec::new),
     };
     let sent = poll_fn(|cx| sending.poll(cx, socket, body.as_mut())).await;
     thread.scratch.keep(sending.out);
@@ -155,6 +159,8 @@ struct Sending {
     over: bool,
     /// Because it broke off.
     broken: bool,
+    /// What follows the last chunk, where the client takes it.
+    trailers: Option<Vec<u8>>,
 }
 
 impl Sending {
@@ -191,7 +197,13 @@ impl Sending {
                 let Some(mut body) = body.as_mut().as_pin_mut() else { break };
                 match body.as_mut().poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => {
-                        let Ok(data) = frame.into_data() else { continue };
+                        let data = match frame.into_data() {
+                            Ok(data) => data,
+                            Err(frame) => {
+                                self.keep_trailers(frame);
+                                continue;
+                            }
+                        };
                         self.put(data);
                         if body.is_end_stream() {
                             self.end(false);
@@ -251,6 +263,13 @@ impl Sending {
         }
     }
 
+    fn keep_trailers(&mut self, frame: Frame<Bytes>) {
+        let (Some(out), Ok(fields)) = (&mut self.trailers, frame.into_trailers()) else { return };
+        for (name, value) in fields.iter().filter(|(name, _)| may_trail(name)) {
+            put_field(name.as_str().as_bytes(), value.as_bytes(), out);
+        }
+    }
+
     /// Puts a part of the body behind what waits.
     fn put(&mut self, mut data: Bytes) {
         if let Delimiter::Length(left) = &mut self.delimiter {
@@ -286,7 +305,9 @@ impl Sending {
         loop {
             if self.over && !self.broken && self.delimiter == Delimiter::Chunks && self.part.is_empty() {
                 self.delimiter = Delimiter::None;
-                self.out.extend_from_slice(b"0\r\n\r\n");
+                self.out.extend_from_slice(b"0\r\n");
+                self.out.extend_from_slice(self.trailers.as_deref().unwrap_or_default());
+                self.out.extend_from_slice(b"\r\n");
             }
             let first = &self.out[self.at..];
             let count = match (first.is_empty(), self.part.is_empty()) {

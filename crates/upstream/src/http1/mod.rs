@@ -218,6 +218,8 @@ impl<B: Body<Data = Bytes> + Unpin> Transfer<'_, B> {
             let body = if body.is_empty() { UpstreamBody::Empty } else { UpstreamBody::Whole(body) };
             return Response::from_parts(parts, body);
         }
+        // From now on it is the body that is waited for.
+        connection.watch.disarm();
         let idle_timeout = upstream.config.idle_timeout();
         let receiving = Receiving {
             connection: Some(connection),
