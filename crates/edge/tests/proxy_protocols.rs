@@ -109,7 +109,7 @@ fn large_bodies_pass_both_ways_at_once() {
     let server = to(&origin);
     let client = server.connect();
     let mut writer = client.try_clone().unwrap();
-    let sent: Vec<u8> = (0..8u32 << 20).map(|n| (n * 7 >> 3) as u8).collect();
+    let sent: Vec<u8> = (0..8u32 << 20).map(|n| ((n * 7) >> 3) as u8).collect();
     let body = sent.clone();
     let writing = std::thread::spawn(move || {
         write!(writer, "PUT / HTTP/1.1\r\nhost: a.test\r\ncontent-length: {}\r\n\r\n", body.len()).unwrap();
