@@ -1,12 +1,15 @@
-//! Proofs that a certificate is not revoked, as OpenSSL makes them.
+//! Proofs that a certificate is not revoked, of OpenSSL's responder.
 #![allow(missing_docs)]
 
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use selvedge_tls::Certificate;
+use selvedge_tls::config::{CertificateFiles, TlsConfig};
 use selvedge_tls::ocsp::{OcspError, check};
+use selvedge_tls::{Certificate, Tls};
 
 /// A directory with an authority of OpenSSL's and one certificate of it, whose responder is at `port`.
 fn world(port: u16) -> tempfile::TempDir {
@@ -83,4 +86,50 @@ fn answers_are_checked_as_clients_do() {
         let _ = check(&damaged, &certificate);
     }
     assert_eq!(check(b"\x30\x03\x0a\x01\x06", &certificate), Err(OcspError::Refused(6)));
+}
+
+/// OpenSSL's responder, ended with the test.
+struct Responder(Child);
+
+impl Drop for Responder {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn proofs_are_fetched_and_handed_on() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let directory = world(port);
+    let path = |name: &str| directory.path().join(name);
+    index(directory.path(), GOOD);
+    let responder = Command::new("openssl")
+        .args([
+            "ocsp", "-index", "index", "-CA", "ca.pem", "-rsigner", "ca.pem", "-rkey", "ca.key", "-ndays",
+            "4",
+        ])
+        .args(["-port", &port.to_string()])
+        .current_dir(directory.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut responder = Responder(responder);
+    // It says when it listens; connections that ask for nothing would hold it up.
+    let mut said = BufReader::new(responder.0.stderr.take().unwrap());
+    said.read_line(&mut String::new()).unwrap();
+    let files = CertificateFiles { certificate: path("chain.pem"), key: path("leaf.key"), ocsp: None };
+    let config = TlsConfig { certificates: vec![files], internal: false, ..TlsConfig::default() };
+    let tls = Tls::new(&config, &[]).unwrap();
+    let stapled = || tls.certificates().find(Some("a.example"), &[]).unwrap().ocsp.clone();
+    assert!(stapled().is_none());
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(tls.refresh_staples());
+    let first = stapled().expect("there is a proof");
+    check(&first, &certificate(directory.path())).unwrap();
+    // It is not asked for again before its time, and new settings do not lose it.
+    runtime.block_on(tls.refresh_staples());
+    tls.update(&config, &[]).unwrap();
+    assert_eq!(stapled(), Some(first));
 }
