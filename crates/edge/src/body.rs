@@ -7,13 +7,13 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use selvedge_engine::{EngineError, WorkerBody};
 use selvedge_upstream::{BodyError, UpstreamBody};
 
 use crate::exchange::Exchange;
 use crate::file_body::FileBody;
 use crate::http1::Http1Body;
+use crate::http2::Http2Body;
 use crate::websocket::Socket;
 
 /// The body of a request.
@@ -23,7 +23,7 @@ pub enum RequestBody {
     /// Read from a connection of HTTP/1.
     Http1(Http1Body),
     /// From a stream of HTTP/2.
-    Http2(Incoming),
+    Http2(Http2Body),
     /// All of it, read by a step.
     Bytes(Bytes),
     /// What a step makes of it.
@@ -55,9 +55,7 @@ impl Body for RequestBody {
         match self.get_mut() {
             Self::None => Poll::Ready(None),
             Self::Http1(body) => Pin::new(body).poll_frame(cx),
-            Self::Http2(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|_| BodyCut)))
-            }
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
             Self::Bytes(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Bytes(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Boxed(body) => body.as_mut().poll_frame(cx),

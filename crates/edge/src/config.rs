@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use schemars::JsonSchema;
+use selvedge_http2::Http2Config;
 use selvedge_router::Network;
 use selvedge_telemetry::AccessLogConfig;
 use selvedge_tls::config::{ListenerConfig, TlsConfig};
@@ -93,34 +94,6 @@ impl Default for EdgeConfig {
     }
 }
 
-/// What an HTTP/2 connection may do.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct Http2Config {
-    /// Requests at a time.
-    pub max_streams: u32,
-    /// Streams that the client reset before they were looked at; one more ends the connection.
-    pub max_pending_resets: usize,
-    /// Streams that the server had to reset for protocol errors; one more ends the connection.
-    pub max_error_resets: usize,
-    /// Between pings to a quiet client, milliseconds; 0 sends none.
-    pub ping_interval_ms: u64,
-    /// For the answer to a ping, milliseconds.
-    pub ping_timeout_ms: u64,
-}
-
-impl Default for Http2Config {
-    fn default() -> Self {
-        Self {
-            max_streams: 128,
-            max_pending_resets: 20,
-            max_error_resets: 128,
-            ping_interval_ms: 30_000,
-            ping_timeout_ms: 10_000,
-        }
-    }
-}
-
 impl EdgeConfig {
     /// What is wrong with these settings, in words, beginning with the name of the setting where it is one.
     pub fn problem(&self) -> Option<String> {
@@ -144,6 +117,9 @@ impl EdgeConfig {
         }
         if !(1..=10_000).contains(&self.max_headers) {
             return refuse("max_headers must be between 1 and 10000");
+        }
+        if let Some(problem) = self.http2.problem() {
+            return refuse(problem);
         }
         if self.max_connections == 0 {
             return refuse("max_connections must be at least 1");

@@ -53,6 +53,51 @@ struct Pace {
     starved: Option<Instant>,
 }
 
+/// What the sweeper needs to know of HTTP/2 beyond that.
+struct Http2State {
+    spoken: Cell<bool>,
+    /// When the client last said something.
+    heard: Cell<Instant>,
+    /// When it was asked for a sign of life.
+    asked: Cell<Option<Instant>>,
+    ask: Cell<bool>,
+    /// Streams whose bodies are waited for.
+    starving: Cell<i32>,
+    /// Since when there is something to send and no window for it.
+    windowless: Cell<Option<Instant>>,
+    /// The body of the request being polled stopped arriving.
+    stalled: Cell<bool>,
+}
+
+impl Http2State {
+    fn new(now: Instant) -> Self {
+        Self {
+            spoken: Cell::new(false),
+            heard: Cell::new(now),
+            asked: Cell::new(None),
+            ask: Cell::new(false),
+            starving: Cell::new(0),
+            windowless: Cell::new(None),
+            stalled: Cell::new(false),
+        }
+    }
+
+    /// What is to be done about a quiet client: ask it, or give it up.
+    fn check(&self, now: Instant, config: &EdgeConfig) -> Option<CutReason> {
+        let interval = Duration::from_millis(config.http2.ping_interval_ms);
+        let timeout = Duration::from_millis(config.http2.ping_timeout_ms);
+        if interval.is_zero() {
+            return None;
+        }
+        match self.asked.get() {
+            Some(asked) if now.saturating_duration_since(asked) >= timeout => return Some(CutReason::Io),
+            None if now.saturating_duration_since(self.heard.get()) >= interval => self.ask.set(true),
+            _ => {}
+        }
+        None
+    }
+}
+
 /// State shared by a connection's socket, its requests and the sweeper.
 pub(crate) struct Connection {
     /// Who is at the other end, or for whom a proxy is there.
@@ -62,7 +107,8 @@ pub(crate) struct Connection {
     direct: Cell<bool>,
     pub(crate) counters: Arc<HttpCounters>,
     clock: Rc<Clock>,
-    h2: Cell<bool>,
+    /// Of a connection of HTTP/2 only.
+    http2: Http2State,
     phase: Cell<Phase>,
     /// When the wait began.
     since: Cell<Instant>,
@@ -90,7 +136,7 @@ impl Connection {
             session: OnceCell::new(),
             direct: Cell::new(true),
             counters,
-            h2: Cell::new(false),
+            http2: Http2State::new(clock.tick()),
             phase: Cell::new(Phase::New),
             since: Cell::new(clock.tick()),
             clock,
@@ -152,8 +198,9 @@ impl Connection {
 
     /// The client speaks HTTP/2.
     pub(crate) fn is_http2(&self) {
-        self.h2.set(true);
+        self.http2.spoken.set(true);
         self.phase.set(Phase::Idle);
+        self.since.set(self.clock.recent());
     }
 
     /// A request's head was parsed.
@@ -188,7 +235,7 @@ impl Connection {
 
     /// True when the request's body stopped arriving and is given up.
     pub(crate) fn body_stalled(&self) -> bool {
-        self.verdict.get() == Some(CutReason::Stalled)
+        self.http2.stalled.get() || self.verdict.get() == Some(CutReason::Stalled)
     }
 
     /// What was wrong with the body of the request under way.
@@ -223,19 +270,26 @@ impl Connection {
 
     /// The client does not take what it is sent.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.blocked.get().is_some()
+        self.blocked.get().is_some() || self.http2.windowless.get().is_some()
     }
 
     /// Decides whether the connection's time is up, and wakes its task if so.
     pub(crate) fn check(&self, now: Instant, config: &EdgeConfig) {
         let passed = |since: Instant| now.saturating_duration_since(since);
         let waited = passed(self.since.get());
-        let blocked = self.blocked.get().is_some_and(|since| passed(since) >= config.stall_timeout());
+        let too_long =
+            |since: Option<Instant>| since.is_some_and(|since| passed(since) >= config.stall_timeout());
+        let blocked = too_long(self.blocked.get()) || too_long(self.http2.windowless.get());
+        let silent = if self.http2.spoken.get() { self.http2.check(now, config) } else { None };
+        if self.http2.ask.get() || self.http2.starving.get() > 0 {
+            self.wake();
+        }
         let verdict = match self.phase.get() {
             Phase::Lingering if waited < LINGER => return,
             Phase::Lingering => return self.give_up(),
             _ if blocked => CutReason::Stalled,
             Phase::Handshake if waited >= config.tls.handshake_timeout() => CutReason::HandshakeTimeout,
+            _ if silent.is_some() => CutReason::Io,
             Phase::New | Phase::Head if waited >= config.header_timeout() => CutReason::HeaderTimeout,
             Phase::Idle if waited >= config.idle_timeout() => CutReason::IdleTimeout,
             Phase::Busy if self.body_is_late(now, config) => CutReason::Stalled,
@@ -278,6 +332,49 @@ impl Connection {
         if !task.as_ref().is_some_and(|task| task.will_wake(context.waker())) {
             *task = Some(context.waker().clone());
         }
+    }
+}
+
+/// Of HTTP/2.
+impl Connection {
+    /// The client said something.
+    pub(crate) fn heard(&self) {
+        self.http2.heard.set(self.clock.recent());
+        self.http2.asked.set(None);
+        self.http2.ask.set(false);
+    }
+
+    /// True when the client is to be asked for a sign of life, which is then waited for.
+    pub(crate) fn asks(&self) -> bool {
+        let ask = self.http2.ask.replace(false) && self.http2.asked.get().is_none();
+        if ask {
+            self.http2.asked.set(Some(self.clock.recent()));
+        }
+        ask
+    }
+
+    /// No head is only partly there.
+    pub(crate) fn head_over(&self) {
+        if self.phase.get() == Phase::Head {
+            self.phase.set(Phase::Idle);
+            self.since.set(self.clock.recent());
+        }
+    }
+
+    /// More streams, or fewer, wait for their bodies.
+    pub(crate) fn stream_starves(&self, change: i32) {
+        self.http2.starving.set(self.http2.starving.get() + change);
+    }
+
+    /// Whether the client leaves no room for what there is to send.
+    pub(crate) fn no_window(&self, none: bool) {
+        let since = self.http2.windowless.get().unwrap_or_else(|| self.clock.recent());
+        self.http2.windowless.set(none.then_some(since));
+    }
+
+    /// Whose turn it is: one whose body stopped arriving, or not.
+    pub(crate) fn polls_stalled(&self, stalled: bool) {
+        self.http2.stalled.set(stalled);
     }
 }
 
@@ -325,8 +422,9 @@ impl Connection {
 
     /// The last response is written; the client is to read it and end the connection.
     pub(crate) fn linger(&self) {
-        self.phase.set(Phase::Lingering);
-        self.since.set(self.clock.tick());
+        if self.phase.replace(Phase::Lingering) != Phase::Lingering {
+            self.since.set(self.clock.tick());
+        }
     }
 
     /// The client took bytes, or did not.

@@ -112,14 +112,18 @@ impl Exchange {
         exchange
     }
 
-    /// For what arrived in place of a request of HTTP/1.
-    pub(crate) fn begin_malformed(thread: Rc<Thread>, connection: Rc<Connection>) -> Box<Self> {
+    /// For what arrived in place of a request.
+    pub(crate) fn begin_malformed(
+        thread: Rc<Thread>,
+        connection: Rc<Connection>,
+        protocol: Protocol,
+    ) -> Box<Self> {
         let started = thread.clock.tick();
         thread.counters.started.add(1);
         connection.begin_request(started);
         let request_id = thread.ids.next();
         let noted = thread.log.borrow().is_on().then(Noted::default);
-        Self::new(thread, connection, started, Protocol::Http11, request_id, noted)
+        Self::new(thread, connection, started, protocol, request_id, noted)
     }
 
     fn new(

@@ -10,7 +10,6 @@
 //!
 //! [`serve`] runs the steps from 3 to 6 for each request; everything happens on the thread that accepted.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -22,9 +21,6 @@ use std::time::Duration;
 use bytes::BytesMut;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
-use hyper::server::conn::http2::Connection as Http2Connection;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use selvedge_engine::{EngineError, RequestContext};
 use selvedge_model::Worker;
 use selvedge_router::Miss;
@@ -40,7 +36,7 @@ use crate::exchange::Exchange;
 use crate::guard;
 use crate::headers::{self, REQUEST_ID, Scan};
 use crate::http1::{self, First, Socket};
-use crate::http2::{self, ClientSocket};
+use crate::http2;
 use crate::https;
 use crate::listen::{Accepting, Manner};
 use crate::refusal::{Refusal, prefers_html};
@@ -115,8 +111,8 @@ async fn http(stream: Stream, received: BytesMut, thread: Rc<Thread>, connection
     // Inside of TLS, the two have agreed already.
     let agreed = connection.session().map(|session| session.http2);
     if agreed == Some(true) {
-        let socket = ClientSocket::new(stream, received.freeze(), connection.clone());
-        return Box::pin(http2(socket, thread, connection)).await;
+        // Boxed, so that connections of HTTP/1 do not reserve room for it.
+        return Box::pin(http2::serve(stream, received.freeze(), thread, connection.clone())).await;
     }
     let socket = Socket::new(stream, received, connection.clone(), thread.clone());
     if agreed == Some(false) {
@@ -126,23 +122,9 @@ async fn http(stream: Stream, received: BytesMut, thread: Rc<Thread>, connection
         First::Nothing => {}
         First::Http1 => http1::serve(socket, thread).await,
         First::Http2(stream, received) => {
-            // Boxed, so that connections of HTTP/1 do not reserve room for it.
-            let socket = ClientSocket::new(stream, received, connection.clone());
-            Box::pin(http2(socket, thread, connection)).await;
+            Box::pin(http2::serve(stream, received, thread, connection.clone())).await;
         }
     }
-}
-
-/// The same with HTTP/2, which hyper speaks.
-async fn http2(socket: ClientSocket, thread: Rc<Thread>, connection: &Rc<Connection>) {
-    connection.is_http2();
-    let service = service_fn(|request: Request<_>| {
-        let request = Box::new(request.map(RequestBody::Http2));
-        let answer = serve(thread.clone(), connection.clone(), request);
-        async { Ok::<_, Infallible>(answer.await) }
-    });
-    let mut http = pin!(http2::settings(&thread.config).serve_connection(TokioIo::new(socket), service));
-    http2::drive(connection, http.as_mut(), Http2Connection::graceful_shutdown).await;
 }
 
 /// Steps 3 to 6, for one request, which is boxed since it moves from step to step.
@@ -202,8 +184,13 @@ async fn explanation(exchange: &Exchange) -> Option<String> {
 }
 
 /// Step 6 for what arrived in place of a request, which ends the connection.
-pub(crate) fn refuse(thread: Rc<Thread>, connection: Rc<Connection>, refusal: Refusal) -> Response<EdgeBody> {
-    let exchange = Exchange::begin_malformed(thread, connection);
+pub(crate) fn refuse(
+    thread: Rc<Thread>,
+    connection: Rc<Connection>,
+    protocol: Protocol,
+    refusal: Refusal,
+) -> Response<EdgeBody> {
+    let exchange = Exchange::begin_malformed(thread, connection, protocol);
     respond(exchange, Err(refusal), Asker { head: false, html: false, codings: None }, None)
 }
 

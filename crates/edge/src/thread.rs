@@ -133,11 +133,15 @@ impl Thread {
     /// Cuts connections whose time is up, for ever.
     pub(crate) async fn sweep(&self) {
         let config = &self.config;
-        let shortest = config
+        let mut shortest = config
             .header_timeout()
             .min(config.idle_timeout())
             .min(config.stall_timeout())
             .min(config.tls.handshake_timeout());
+        if config.http2.ping_interval_ms > 0 {
+            let pings = config.http2.ping_interval_ms.min(config.http2.ping_timeout_ms);
+            shortest = shortest.min(Duration::from_millis(pings));
+        }
         let period = (shortest / 4).clamp(Duration::from_millis(5), Duration::from_secs(1));
         let mut ticks = tokio::time::interval(period);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

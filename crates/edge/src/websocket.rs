@@ -3,8 +3,6 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use selvedge_engine::WorkerSocket;
 use selvedge_engine::websocket::handshake::{self, BadHandshake};
 use selvedge_upstream::Tunnel;
@@ -13,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::body::{Content, EdgeBody, RequestBody};
 use crate::exchange::Exchange;
 use crate::headers;
+use crate::http2::{ConnectProtocol, StreamTunnel};
 use crate::refusal::Refusal;
 use crate::tunnel;
 
@@ -20,19 +19,22 @@ use crate::tunnel;
 pub(crate) enum Handshake {
     /// What `Sec-WebSocket-Accept` has to say.
     Http1(HeaderValue),
-    /// The stream, once it was answered 200.
-    Http2(OnUpgrade),
+    /// The stream, once it is answered 200.
+    Http2(StreamTunnel),
 }
 
 /// Whether a request is one, and whether it is right. An extended CONNECT becomes the GET that it would be over HTTP/1.1,
 /// so that workers need not know of it.
 pub(crate) fn handshake(request: &mut Request<RequestBody>) -> Result<Option<Handshake>, Refusal> {
     if request.version() == Version::HTTP_2 {
-        let asked = request.extensions().get::<hyper::ext::Protocol>();
-        if *request.method() != Method::CONNECT || asked.is_none_or(|asked| asked.as_str() != "websocket") {
+        let asked = request.extensions().get::<ConnectProtocol>();
+        if *request.method() != Method::CONNECT || asked.is_none_or(|asked| asked.0 != "websocket") {
             return Ok(None);
         }
-        let stream = hyper::upgrade::on(&mut *request);
+        let RequestBody::Http2(stream) = std::mem::replace(request.body_mut(), RequestBody::None) else {
+            return Ok(None);
+        };
+        let stream = stream.into_tunnel();
         *request.method_mut() = Method::GET;
         request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         request.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -115,15 +117,12 @@ pub(crate) fn switch(
             let connection = exchange.connection.clone();
             connection.switch(Switch { socket, exchange });
         }
-        Handshake::Http2(stream) => {
+        Handshake::Http2(mut stream) => {
             head.status = StatusCode::OK;
             exchange.status = head.status;
+            stream.accept();
             let switch = Switch { socket, exchange };
-            tokio::task::spawn_local(async move {
-                if let Ok(stream) = stream.await {
-                    switch.run(TokioIo::new(stream), Bytes::new()).await;
-                }
-            });
+            tokio::task::spawn_local(async move { switch.run(stream, Bytes::new()).await });
         }
     }
     Ok(Response::from_parts(head, EdgeBody::none()))

@@ -221,6 +221,11 @@ impl Connection {
         self.is_over() || closing && self.is_idle()
     }
 
+    /// There is something to be written, or to be made frames of.
+    pub fn has_work(&self) -> bool {
+        !self.out.is_empty() || self.send_window > 0 && !self.schedule.is_empty()
+    }
+
     /// There is something to send and the client opens no window for it.
     pub fn is_blocked(&self) -> bool {
         self.waiting > 0 && (self.send_window <= 0 || self.schedule.is_empty())
@@ -256,6 +261,15 @@ impl Connection {
             frame::put_goaway(self.last_id, code, words, &mut self.out);
         }
         Fault { code, words }
+    }
+
+    /// The client is gone: no stream is open any more.
+    pub fn close_streams(&mut self) {
+        self.stage = Stage::Over;
+        self.streams = Slab::new();
+        self.index = Vec::new();
+        self.schedule = Schedule::default();
+        (self.open, self.waiting) = (0, 0);
     }
 
     /// What the client did since the last call that adds to its score, if anything, in the order of [`Glitch`].

@@ -18,7 +18,7 @@ mod stream;
 
 pub use config::Http2Config;
 pub use connection::{Connection, Event, Fault, Limits};
-pub use frame::{Code, PREFACE};
+pub use frame::{Code, MAX_PAYLOAD, PREFACE};
 pub use glitch::Glitch;
 pub use head::RequestHead;
 pub use priority::Priority;

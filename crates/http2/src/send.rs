@@ -38,9 +38,15 @@ impl Connection {
         }
     }
 
+    /// True when a response is not at its end.
+    pub fn is_sending(&self, stream: StreamRef) -> bool {
+        self.get(stream).is_some_and(|found| found.sending && !found.last)
+    }
+
     /// True when a stream takes more of its response's body.
     pub fn wants(&self, stream: StreamRef) -> bool {
-        self.get(stream).is_some_and(|found| found.sending && !found.last && found.chunk.is_empty())
+        self.get(stream)
+            .is_some_and(|found| found.head_sent && found.sending && !found.last && found.chunk.is_empty())
     }
 
     /// Puts in the next bytes of a response's body, which [wants](Self::wants) them; with `end` they are the last.
@@ -76,8 +82,9 @@ impl Connection {
     }
 
     /// Makes frames of what waits until the output has `most` bytes or the client takes no more; tells of each stream that
-    /// wants more of its body.
-    pub fn fill(&mut self, most: usize, mut hungry: impl FnMut(StreamRef)) {
+    /// wants more of its body. True when there were any.
+    pub fn fill(&mut self, most: usize, mut hungry: impl FnMut(StreamRef)) -> bool {
+        let mut any = false;
         while self.out.len() < most && self.send_window > 0 {
             let Some(key) = self.schedule.pop() else { break };
             let Some(found) = self.streams.get_mut(key) else { continue };
@@ -93,6 +100,7 @@ impl Connection {
             self.send_window -= count as i64;
             found.queued = false;
             self.score.sent_data();
+            any = true;
             if !whole {
                 found.chunk.advance(count);
                 if found.is_ready() {
@@ -112,6 +120,7 @@ impl Connection {
                 hungry(stream);
             }
         }
+        any
     }
 
     /// The end of a response that has no more bytes.

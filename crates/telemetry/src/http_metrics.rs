@@ -19,9 +19,23 @@ const PROTOCOLS: [&str; 3] = ["http/1.0", "http/1.1", "http/2"];
 /// Status classes as labels.
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Reasons for connections that were cut, as labels; the order is that of [`CutReason`].
-const CUTS: [&str; 6] = ["malformed", "header_timeout", "idle_timeout", "stalled", "io", "handshake_timeout"];
+const CUTS: [&str; 7] =
+    ["malformed", "header_timeout", "idle_timeout", "stalled", "io", "handshake_timeout", "glitches"];
 /// Results of TLS handshakes, as labels; the order is that of [`Handshake`].
 const HANDSHAKES: [&str; 3] = ["full", "resumed", "failed"];
+/// What adds to the score of a connection of HTTP/2, as labels.
+pub const GLITCHES: [&str; 10] = [
+    "reset",
+    "stream_error",
+    "refused",
+    "headers",
+    "settings",
+    "ping",
+    "empty_data",
+    "window_update",
+    "priority",
+    "unknown",
+];
 /// Upper bounds of the duration histogram, microseconds.
 const BOUNDS_US: [u64; 16] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
@@ -43,6 +57,8 @@ pub enum CutReason {
     Io = 4,
     /// The handshake of TLS took too long.
     HandshakeTimeout = 5,
+    /// It made more work than it should, by HTTP/2's resets, errors or needless frames.
+    Glitches = 6,
 }
 
 /// How a handshake of TLS ended.
@@ -83,6 +99,7 @@ pub struct HttpCounters {
     duration_us: Counter,
     cuts: [Counter; CUTS.len()],
     handshakes: [Counter; HANDSHAKES.len()],
+    glitches: [Counter; GLITCHES.len()],
     /// Requests begun.
     pub started: Counter,
     /// Requests ended.
@@ -119,6 +136,13 @@ impl HttpCounters {
     /// Counts a connection that had to be closed.
     pub fn cut(&self, reason: CutReason) {
         self.cuts[reason as usize].add(1);
+    }
+
+    /// Counts oddities of a connection of HTTP/2, in the order of [`GLITCHES`].
+    pub fn glitches(&self, counts: &[u32; GLITCHES.len()]) {
+        for (counter, count) in self.glitches.iter().zip(counts) {
+            counter.add(u64::from(*count));
+        }
     }
 }
 
@@ -191,6 +215,16 @@ impl Collector for HttpMetrics {
         for (i, result) in HANDSHAKES.iter().enumerate() {
             ConstCounter::new(self.sum(|t| &t.handshakes[i]))
                 .encode(handshakes.encode_family(&[("result", *result)])?)?;
+        }
+        let mut glitches = describe(
+            &mut encoder,
+            "selvedge_http2_glitches",
+            "Oddities of connections of HTTP/2, which end one that has too many",
+            MetricType::Counter,
+        )?;
+        for (i, kind) in GLITCHES.iter().enumerate() {
+            ConstCounter::new(self.sum(|t| &t.glitches[i]))
+                .encode(glitches.encode_family(&[("kind", *kind)])?)?;
         }
         let counters: [(&str, &str, u64); 4] = [
             ("selvedge_http_connections_opened", "Connections accepted", self.sum(|t| &t.opened)),
@@ -269,6 +303,8 @@ mod tests {
         two.opened.add(3);
         one.closed.add(1);
         one.cut(CutReason::HeaderTimeout);
+        one.glitches(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
+        two.glitches(&[2, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
         let text = crate::openmetrics(&registry).unwrap();
         for line in [
             "selvedge_http_requests_total{protocol=\"http/1.1\",status=\"2xx\"} 2",
@@ -276,6 +312,7 @@ mod tests {
             "selvedge_http_connections 2",
             "selvedge_http_requests_in_flight 0",
             "selvedge_http_connections_cut_total{reason=\"header_timeout\"} 1",
+            "selvedge_http2_glitches_total{kind=\"reset\"} 3",
             "selvedge_http_request_duration_seconds_bucket{le=\"0.0001\"} 1",
             "selvedge_http_request_duration_seconds_bucket{le=\"0.0005\"} 2",
             "selvedge_http_request_duration_seconds_bucket{le=\"+Inf\"} 3",

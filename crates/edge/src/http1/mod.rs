@@ -17,15 +17,15 @@ use std::task::Poll;
 use bytes::Bytes;
 use http::{Request, Version};
 use selvedge_http1::{HeadFinder, Violation};
-use selvedge_telemetry::http_metrics::CutReason;
+use selvedge_telemetry::http_metrics::{CutReason, Protocol};
 
 pub(crate) use body::Http1Body;
 pub(crate) use scratch::Scratch;
 pub(crate) use socket::{First, Socket};
 
 use crate::body::RequestBody;
+use crate::client_socket::ClientSocket;
 use crate::headers;
-use crate::http2::ClientSocket;
 use crate::refusal::Refusal;
 use crate::request::{refuse, serve as answer};
 use crate::thread::Thread;
@@ -140,7 +140,7 @@ async fn exchange(
 
 /// Answers what is no request that a worker could see, and ends the connection.
 async fn turn_away(socket: &Rc<Socket>, thread: &Rc<Thread>, refusal: Refusal) -> After {
-    let response = refuse(thread.clone(), socket.connection.clone(), refusal);
+    let response = refuse(thread.clone(), socket.connection.clone(), Protocol::Http11, refusal);
     let terms = response::Terms { keep_alive: false, http10: false, head: false, trailers: false };
     match finish(socket, thread, response, terms).await {
         After::Cut => After::Cut,

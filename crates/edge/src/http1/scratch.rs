@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use http::HeaderValue;
 use selvedge_http1::{DateCache, Field};
 
 /// What is read at once, bytes.
@@ -19,6 +20,8 @@ pub(crate) struct Scratch {
     /// The fields of the head being parsed.
     pub(crate) fields: RefCell<Vec<Field>>,
     date: RefCell<DateCache>,
+    /// The date as HTTP/2 takes it, and the second that it tells.
+    date_value: RefCell<(u64, HeaderValue)>,
     spare: RefCell<Vec<Vec<u8>>>,
 }
 
@@ -28,6 +31,7 @@ impl Scratch {
             room: RefCell::new(vec![0; READ].into()),
             fields: RefCell::default(),
             date: RefCell::default(),
+            date_value: RefCell::new((u64::MAX, HeaderValue::from_static(""))),
             spare: RefCell::default(),
         }
     }
@@ -35,6 +39,17 @@ impl Scratch {
     /// Appends the `date` field.
     pub(crate) fn put_date(&self, since_epoch: Duration, out: &mut Vec<u8>) {
         selvedge_http1::put_field(b"date", self.date.borrow_mut().text(since_epoch).as_bytes(), out);
+    }
+
+    /// The value of the `date` field.
+    pub(crate) fn date(&self, since_epoch: Duration) -> HeaderValue {
+        let mut cached = self.date_value.borrow_mut();
+        if cached.0 != since_epoch.as_secs()
+            && let Ok(value) = HeaderValue::from_str(self.date.borrow_mut().text(since_epoch))
+        {
+            *cached = (since_epoch.as_secs(), value);
+        }
+        cached.1.clone()
     }
 
     /// An empty buffer for a response.

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use selvedge_http1::HeadFinder;
+use selvedge_http2::PREFACE;
 use selvedge_telemetry::http_metrics::CutReason;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
@@ -15,7 +16,6 @@ use super::Next;
 use super::body::Receiving;
 use super::head::take_request;
 use crate::connection::Connection;
-use crate::http2::PREFACE;
 use crate::stream::Stream;
 use crate::thread::Thread;
 
