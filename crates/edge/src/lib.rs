@@ -4,6 +4,7 @@
 
 mod acme;
 pub mod admin;
+mod begun;
 mod body;
 mod client_socket;
 mod compress;

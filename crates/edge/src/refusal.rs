@@ -147,6 +147,16 @@ impl Refusal {
             "The request's body is larger than this address takes.",
         )
     };
+    pub(crate) const ATTACK: Self = Self::new(
+        StatusCode::FORBIDDEN,
+        "waf_blocked",
+        "The request looks like an attack. If it is none, tell the site's operator its request id.",
+    );
+    pub(crate) const CHALLENGE: Self = Self::new(
+        StatusCode::FORBIDDEN,
+        "challenge_required",
+        "The site asks browsers to solve a riddle now; programs are not answered. Try again later.",
+    );
     pub(crate) const WEBSOCKET_VERSION: Self = Self {
         close: true,
         ..Self::new(

@@ -157,7 +157,7 @@ impl Compiler<'_> {
 
     fn steps(&mut self, middleware: &BTreeMap<String, StepConfig>) {
         for (name, config) in middleware {
-            let step = self.checked(&format!("middleware.{name}"), Step::new(name, config));
+            let step = self.checked(&format!("middleware.{name}"), Step::new(name, config, self.settings.base));
             self.steps.insert(name.clone(), step.map(Arc::new));
         }
     }

@@ -4,6 +4,7 @@ mod api_key;
 mod basic;
 mod body;
 mod buffered;
+mod challenge;
 mod cors;
 mod csrf;
 mod forward;
@@ -17,7 +18,10 @@ mod roles;
 mod security;
 mod validate;
 mod version;
+mod waf;
 mod worker;
+
+use std::path::Path;
 
 use http::{Request, Response, header};
 use schemars::JsonSchema;
@@ -40,6 +44,8 @@ use selvedge_limit::rate::RateLimit;
 use selvedge_limit::rewrite::RewriteConfig;
 use selvedge_limit::validate::ValidateConfig;
 use selvedge_limit::versions::VersionsConfig;
+use selvedge_waf::WafConfig;
+use selvedge_waf::challenge::ChallengeConfig;
 pub use worker::WorkerStepConfig;
 
 use crate::body::{Content, RequestBody};
@@ -109,6 +115,10 @@ pub enum StepConfig {
     Roles(RolesConfig),
     /// Refuses requests from pages of other sites.
     Csrf(CsrfConfig),
+    /// Refuses what looks like an attack.
+    Waf(WafConfig),
+    /// Has browsers solve a riddle first.
+    Challenge(ChallengeConfig),
 }
 
 /// One step, ready to run. Shared by all threads.
@@ -132,11 +142,13 @@ pub(crate) enum Step {
     Oidc(Box<oidc::OidcStep>),
     Roles(roles::RolesStep),
     Csrf(Box<csrf::CsrfStep>),
+    Waf(Box<waf::WafStep>),
+    Challenge(Box<challenge::ChallengeStep>),
 }
 
 impl Step {
     /// Of `[middleware.NAME]`. The error is a sentence.
-    pub(crate) fn new(name: &str, config: &StepConfig) -> Result<Self, String> {
+    pub(crate) fn new(name: &str, config: &StepConfig, base: &Path) -> Result<Self, String> {
         Ok(match config {
             StepConfig::Headers(config) => Self::Headers(headers::Headers::new(config)?),
             StepConfig::Ip(config) => Self::Ip(ip::Ip::new(config)?),
@@ -158,6 +170,8 @@ impl Step {
             StepConfig::Oidc(config) => Self::Oidc(Box::new(oidc::OidcStep::new(config)?)),
             StepConfig::Roles(config) => Self::Roles(roles::RolesStep::new(config)?),
             StepConfig::Csrf(config) => Self::Csrf(Box::new(csrf::CsrfStep::new(config)?)),
+            StepConfig::Waf(config) => Self::Waf(Box::new(waf::WafStep::new(config, base)?)),
+            StepConfig::Challenge(config) => Self::Challenge(Box::new(challenge::ChallengeStep::new(config)?)),
         })
     }
 
@@ -185,6 +199,8 @@ impl Step {
             Self::Oidc(step) => Box::pin(step.before(exchange, request)).await,
             Self::Roles(step) => step.before(exchange, request),
             Self::Csrf(step) => step.before(exchange, request),
+            Self::Waf(step) => Box::pin(step.before(exchange, request)).await,
+            Self::Challenge(step) => step.before(exchange, request),
         }
     }
 }
