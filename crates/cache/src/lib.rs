@@ -1,9 +1,23 @@
-//! An HTTP cache in memory: what may be stored and for how long (RFC 9111), and where it is kept.
+//! HTTP caches (RFC 9111): what may be stored and for how long, and where it is kept. Time is given by the caller.
 //!
-//! Bounded by bytes; what was used longest ago goes first. Time is given by the caller.
+//! Two caches are made of this. The Workers Cache API has [`Cache`]: whole responses in memory, one lock. The edge has the
+//! rest: [`settings`], [`policy`] (a response's way into the cache and out of it), [`variant`] and [`key`] (what it is found by),
+//! [`store`] (where it is), [`fill`] (a body that is read by several while it arrives) and [`flight`] (one fetch for all who ask).
 
+pub mod condition;
+pub mod directives;
+pub mod fill;
+pub mod flight;
 mod freshness;
+pub mod key;
 mod memory;
+pub mod object;
+pub mod policy;
+pub mod range;
+pub mod settings;
+pub mod status;
+pub mod store;
+pub mod variant;
 
 pub use freshness::{Refusal, lifetime};
 pub use memory::{Cache, Key, Stored};

@@ -4,10 +4,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
+use selvedge_cache::key;
+use selvedge_cache::settings::QueryKey;
+use selvedge_cache::store::{Purge, Store};
 use selvedge_telemetry::{OPENMETRICS_TYPE, Registry, openmetrics};
+use serde::Deserialize;
 
 use crate::Readiness;
 
@@ -58,4 +62,80 @@ fn health(reason: Option<&str>) -> Response {
         ),
     };
     (status, [(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response()
+}
+
+/// What of the cache is to go: exactly one of the first four.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct PurgeCall {
+    url: Option<String>,
+    prefix: Option<String>,
+    tag: Option<String>,
+    all: bool,
+    /// It stays, and is asked about before its next use.
+    soft: bool,
+}
+
+impl PurgeCall {
+    fn purge(self) -> Result<(Purge, bool), &'static str> {
+        let spelled = |url: &str| -> Result<String, &'static str> {
+            let uri = url.parse::<Uri>().ok().filter(|uri| uri.scheme().is_some());
+            let uri = uri.ok_or("name an absolute address, such as \"https://example.com/a\"")?;
+            let host = uri.authority().map_or("", |host| host.as_str());
+            let scheme = uri.scheme_str().unwrap_or_default();
+            Ok(key::address(scheme, host, uri.path(), uri.query(), &QueryKey::default()))
+        };
+        let purge = match (self.url, self.prefix, self.tag, self.all) {
+            (Some(url), None, None, false) => Purge::Address(spelled(&url)?),
+            (None, Some(prefix), None, false) => Purge::Prefix(spelled(&prefix)?),
+            (None, None, Some(tag), false) => Purge::Tag(tag),
+            (None, None, None, true) => Purge::All,
+            _ => return Err("name exactly one of url, prefix, tag and all"),
+        };
+        Ok((purge, self.soft))
+    }
+}
+
+/// `GET /api/v1/cache` and `POST /api/v1/cache/purge`, for those who may.
+pub fn cache_calls(cache: Arc<Store>) -> Router {
+    Router::new()
+        .route("/api/v1/cache", get(async |State(cache): State<Arc<Store>>| axum::Json(cache.counts())))
+        .route("/api/v1/cache/purge", post(purge))
+        .with_state(cache)
+}
+
+async fn purge(State(cache): State<Arc<Store>>, call: axum::body::Bytes) -> Response {
+    let call = serde_json::from_slice::<PurgeCall>(&call).map_err(|error| error.to_string());
+    let (purge, soft) = match call.and_then(|call| call.purge().map_err(str::to_owned)) {
+        Ok(meant) => meant,
+        Err(message) => {
+            let error = serde_json::json!({ "error": { "code": "bad_purge", "message": message } });
+            return (StatusCode::BAD_REQUEST, axum::Json(error)).into_response();
+        }
+    };
+    // It may walk over all that is stored.
+    match tokio::task::spawn_blocking(move || cache.purge(&purge, soft)).await {
+        Ok(count) => axum::Json(serde_json::json!({ "purged": count })).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purge_means_one_thing() {
+        let of =
+            |text: &str| serde_json::from_str::<PurgeCall>(text).map_err(|_| ())?.purge().map_err(|_| ());
+        assert_eq!(of(r#"{"url":"HTTP://A:80/%7e"}"#), Ok((Purge::Address("http://a/~".into()), false)));
+        assert_eq!(
+            of(r#"{"prefix":"https://a/b","soft":true}"#),
+            Ok((Purge::Prefix("https://a/b".into()), true))
+        );
+        assert_eq!(of(r#"{"all":true}"#), Ok((Purge::All, false)));
+        for bad in ["{}", r#"{"all":true,"tag":"x"}"#, r#"{"url":"/a"}"#, r#"{"tags":"x"}"#, "[]x"] {
+            assert_eq!(of(bad), Err(()), "{bad}");
+        }
+    }
 }

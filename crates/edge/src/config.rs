@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::HeaderValue;
 use schemars::JsonSchema;
+use selvedge_cache::settings::StoreConfig;
 use selvedge_http2::Http2Config;
 use selvedge_router::Network;
 use selvedge_telemetry::AccessLogConfig;
@@ -48,6 +49,8 @@ pub struct EdgeConfig {
     pub http2: Http2Config,
     /// How responses are compressed.
     pub compression: CompressionConfig,
+    /// Where cached responses are kept. Which are cached, routes say.
+    pub cache: StoreConfig,
     /// Names of middleware that every request passes, in this order, before a site's own.
     #[serde(rename = "use")]
     pub uses: Vec<String>,
@@ -83,6 +86,7 @@ impl Default for EdgeConfig {
             max_client_connections: 0,
             http2: Http2Config::default(),
             compression: CompressionConfig::default(),
+            cache: StoreConfig::default(),
             uses: Vec::new(),
             base_domains: vec!["localhost".into()],
             trusted_proxies: Vec::new(),
@@ -126,6 +130,9 @@ impl EdgeConfig {
         }
         if let Some(bad) = self.trusted_proxies.iter().find(|text| text.parse::<Network>().is_err()) {
             return Some(format!("trusted_proxies: {bad:?} is no network such as \"10.0.0.0/8\""));
+        }
+        if let Some(problem) = self.cache.problem() {
+            return Some(format!("cache.{problem}"));
         }
         self.server_header
             .as_ref()

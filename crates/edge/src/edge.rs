@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use http::HeaderValue;
 use selvedge_acme::{AcmeError, Listeners, Running};
+use selvedge_cache::store::Store;
 use selvedge_engine::EngineHandle;
 use selvedge_model::{Snapshot, Worker};
 use selvedge_telemetry::{AccessLog, AccessLogBuffer, HttpCounters, HttpMetrics, Registry};
@@ -47,6 +48,7 @@ pub struct Edge {
     /// The moment until which requests may finish.
     end: watch::Sender<Option<Instant>>,
     threads: Vec<JoinHandle<()>>,
+    cache: Arc<Store>,
 }
 
 /// Why the edge did not start.
@@ -111,6 +113,7 @@ struct Plan {
     max_open: usize,
     end: watch::Receiver<Option<Instant>>,
     explain: Option<Explain>,
+    cache: Arc<Store>,
 }
 
 impl Edge {
@@ -171,6 +174,7 @@ impl Edge {
         let (end, ended) = watch::channel(None);
         let open = Arc::new(AtomicUsize::new(0));
         let max_open = config.max_connections.min(file_limit());
+        let cache = Arc::new(Store::new(&config.cache));
         let config = Arc::new(config);
         let mut threads = Vec::new();
         for n in 0..count {
@@ -186,6 +190,7 @@ impl Edge {
                 entrance: entrance.clone(),
                 end: ended.clone(),
                 explain: explain.clone(),
+                cache: cache.clone(),
             };
             threads.push(spawn(n, plan, workers.clone())?);
         }
@@ -194,7 +199,7 @@ impl Edge {
             threads.push(keeper.map_err(EdgeError::Thread)?);
         }
         let addresses = addresses.into_iter().map(|(address, _)| address).collect();
-        Ok(Self { endpoints, addresses, tls, acme, end, threads })
+        Ok(Self { endpoints, addresses, tls, acme, end, threads, cache })
     }
 
     /// Where it listens, ports as bound, in the order of the settings, and whether TLS is spoken there.
@@ -217,6 +222,11 @@ impl Edge {
     /// The same of TCP only.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// What is cached.
+    pub fn cache(&self) -> &Arc<Store> {
+        &self.cache
     }
 
     /// Stops accepting, closes idle connections, lets requests in flight finish for up to `grace`, then cuts.
@@ -300,6 +310,7 @@ async fn run(plan: Plan, workers: impl FnOnce() -> Workers, started: mpsc::SyncS
         empty: Notify::new(),
         config: plan.config,
         explain: plan.explain,
+        cache: plan.cache,
     });
     let accepting: Vec<_> = listeners
         .into_iter()

@@ -54,6 +54,8 @@ pub(crate) struct Exchange {
     /// Of the response's body.
     pub(crate) bytes: u64,
     body: BodyState,
+    /// Nobody waits for it: it is not counted, and has no line in the log.
+    silent: bool,
     /// `None` when there is no access log.
     pub(crate) noted: Option<Noted>,
 }
@@ -154,7 +156,28 @@ impl Exchange {
             code: None,
             bytes: 0,
             body: BodyState::Unread,
+            silent: false,
             noted,
+        })
+    }
+
+    /// For a fetch on behalf of this one, and of others who ask for the same. It is none of the client's requests.
+    pub(crate) fn behind(&self) -> Box<Self> {
+        Box::new(Self {
+            thread: self.thread.clone(),
+            connection: self.connection.clone(),
+            route: self.route.clone(),
+            parameters: self.parameters.clone(),
+            identity: self.identity.clone(),
+            request_id: self.request_id.clone(),
+            later: Vec::new(),
+            worker: None,
+            noted: None,
+            silent: true,
+            report: None,
+            body_fault: None,
+            body: BodyState::Unread,
+            ..*self
         })
     }
 
@@ -201,6 +224,9 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        if self.silent {
+            return;
+        }
         let left = self.body == BodyState::Streaming || self.status.as_u16() == CLIENT_CLOSED;
         if left && self.code.is_none() {
             self.code = Some("client_closed");

@@ -178,6 +178,11 @@ impl Refusal {
             "This host asks its clients for a certificate; connect anew, by HTTPS, with its name in the handshake.",
         )
     };
+    pub(crate) const NOT_CACHED: Self = Self::new(
+        StatusCode::GATEWAY_TIMEOUT,
+        "not_cached",
+        "The request asks for a cached response only, and there is none.",
+    );
     pub(crate) const INTERNAL: Self =
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal_error", "The server failed. Try again.");
 

@@ -29,6 +29,7 @@ use selvedge_telemetry::http_metrics::Protocol;
 
 use crate::acme;
 use crate::body::{Content, EdgeBody, RequestBody};
+use crate::cached;
 use crate::compress::{self, Accepted};
 use crate::connection::Connection;
 use crate::entrance::{Arrived, arrive};
@@ -338,6 +339,10 @@ async fn pass(
     }
     match place {
         Place::Elsewhere(answer) => Ok(*answer),
+        Place::Route(route) if cached::concerns(exchange, &route, &request) => {
+            // Boxed, so that requests that are not cached reserve no room for it.
+            Box::pin(cached::pass(exchange, &route, request, facts)).await
+        }
         Place::Route(route) => route.handler.answer(exchange, request, facts).await,
         Place::Worker(worker) => run_worker(exchange, worker, request, facts).await,
     }

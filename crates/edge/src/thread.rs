@@ -69,6 +69,8 @@ pub(crate) struct Thread {
     /// Told when the last connection closed.
     pub(crate) empty: Notify,
     /// Tells developers what went wrong.
+    /// Cached responses, of all threads.
+    pub(crate) cache: Arc<selvedge_cache::store::Store>,
     pub(crate) explain: Option<Explain>,
 }
 

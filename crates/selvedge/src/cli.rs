@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::{
-    ca, certs, check, delete, deploy, dev, doctor, fmt, init, key, list, logs, profile, reload, rollback,
-    routes, secret, status, tail, trigger, up, versions,
+    ca, cache, certs, check, delete, deploy, dev, doctor, fmt, init, key, list, logs, profile, reload,
+    rollback, routes, secret, status, tail, trigger, up, versions,
 };
 use crate::failure::Outcome;
 use crate::places;
@@ -118,6 +118,8 @@ pub(crate) enum Command {
     Check(check::CheckArgs),
     /// Write settings in one style
     Fmt(fmt::FmtArgs),
+    /// See what the edge has cached, or throw some of it away
+    Cache(cache::CacheArgs),
     /// Have the running server read its settings again
     Reload(reload::ReloadArgs),
     /// Show the own authority and have machines trust it

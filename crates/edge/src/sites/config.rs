@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
+use selvedge_cache::settings::CacheSwitch;
 use selvedge_files::FilesConfig;
 use selvedge_tls::config::SiteTlsConfig;
 use selvedge_upstream::config::ProxyConfig;
@@ -47,6 +48,8 @@ pub struct RouteConfig {
     /// Names of middleware, in this order, after the site's.
     #[serde(rename = "use")]
     pub uses: Vec<String>,
+    /// Answers are cached: `true`, or a table that says how.
+    pub cache: Option<CacheSwitch>,
     /// Answers: a deployed worker, `NAME` or `ACCOUNT/NAME`.
     pub worker: Option<String>,
     /// Answers: servers behind this one.
@@ -69,6 +72,7 @@ impl Default for RouteConfig {
             clients: Vec::new(),
             weight: None,
             uses: Vec::new(),
+            cache: None,
             worker: None,
             proxy: None,
             files: None,

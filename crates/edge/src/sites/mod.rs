@@ -18,6 +18,7 @@ pub use config::{Problem, RouteConfig, SiteConfig};
 use selvedge_upstream::config::UpstreamConfig;
 
 use crate::body::RequestBody;
+use crate::cached::RouteCache;
 use crate::handlers::Handler;
 use crate::steps::{SecurityHeaders, Step, StepConfig};
 use crate::template::without_port;
@@ -47,6 +48,8 @@ pub(crate) struct Route {
     pub(crate) name: String,
     pub(crate) steps: Vec<Arc<Step>>,
     pub(crate) handler: Handler,
+    /// Where its answers are cached.
+    pub(crate) cache: Option<RouteCache>,
 }
 
 /// All settings that sites are made of.
@@ -157,7 +160,8 @@ impl Compiler<'_> {
 
     fn steps(&mut self, middleware: &BTreeMap<String, StepConfig>) {
         for (name, config) in middleware {
-            let step = self.checked(&format!("middleware.{name}"), Step::new(name, config, self.settings.base));
+            let step =
+                self.checked(&format!("middleware.{name}"), Step::new(name, config, self.settings.base));
             self.steps.insert(name.clone(), step.map(Arc::new));
         }
     }
@@ -243,8 +247,9 @@ impl Compiler<'_> {
         let conditions = self.conditions(at, route);
         let mut steps = site.to_vec();
         steps.extend(self.chain(&format!("{at}.use"), &route.uses));
+        let cache = self.checked(&format!("{at}.cache"), RouteCache::new(route));
         let handler = self.handler(at, route)?;
-        let target = Arc::new(Route { name: route.path.clone(), steps, handler });
+        let target = Arc::new(Route { name: route.path.clone(), steps, handler, cache: cache? });
         Some(selvedge_router::Route { path: path?, methods, conditions, weight: route.weight, target })
     }
 

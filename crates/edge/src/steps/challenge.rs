@@ -34,7 +34,9 @@ impl ChallengeStep {
             challenge: Challenge::new(config)?,
             above: config.above_requests_per_s,
             except_paths: config.except_paths.clone(),
-            except_clients: networks.collect::<Result<_, _>>().map_err(|error| format!("except_clients: {error}"))?,
+            except_clients: networks
+                .collect::<Result<_, _>>()
+                .map_err(|error| format!("except_clients: {error}"))?,
             second: AtomicU64::new(0),
             count: AtomicU64::new(0),
             before: AtomicU64::new(0),

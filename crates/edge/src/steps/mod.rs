@@ -171,7 +171,9 @@ impl Step {
             StepConfig::Roles(config) => Self::Roles(roles::RolesStep::new(config)?),
             StepConfig::Csrf(config) => Self::Csrf(Box::new(csrf::CsrfStep::new(config)?)),
             StepConfig::Waf(config) => Self::Waf(Box::new(waf::WafStep::new(config, base)?)),
-            StepConfig::Challenge(config) => Self::Challenge(Box::new(challenge::ChallengeStep::new(config)?)),
+            StepConfig::Challenge(config) => {
+                Self::Challenge(Box::new(challenge::ChallengeStep::new(config)?))
+            }
         })
     }
 

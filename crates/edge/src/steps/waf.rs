@@ -135,7 +135,9 @@ impl Audit {
     fn write(&self, event: &serde_json::Value) {
         match self.lines.try_send(format!("{event}\n")) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => tracing::warn!("the disk is slower than attacks; a line of the audit log is lost"),
+            Err(TrySendError::Full(_)) => {
+                tracing::warn!("the disk is slower than attacks; a line of the audit log is lost")
+            }
             Err(TrySendError::Disconnected(_)) => {}
         }
     }

@@ -1,6 +1,7 @@
 //! One file for each command.
 
 pub(crate) mod ca;
+pub(crate) mod cache;
 pub(crate) mod certs;
 pub(crate) mod check;
 pub(crate) mod delete;
@@ -57,6 +58,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
         Command::Check(args) => check::run(&args, shared, terminal),
         Command::Fmt(args) => fmt::run(&args, shared, terminal),
         Command::Ca(args) => ca::run(&args, shared, terminal),
+        Command::Cache(args) => cache::run(&args, shared, terminal),
         Command::Reload(args) => reload::run(&args, shared, terminal),
         Command::Doctor(args) => doctor::run(&args, shared, terminal),
     }

@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use selvedge_control::{Control, PublicUrl};
 use selvedge_edge::tls_config::Endpoint;
 use selvedge_edge::{
-    AdminState, Edge, Explain, Problem, Readiness, Sites, Surroundings, Upstreams, admin_router,
+    AdminState, Edge, Explain, Problem, Readiness, Sites, Surroundings, Upstreams, admin_router, cache_calls,
 };
 use selvedge_engine::{Engine, EngineConfig, EngineHandle, StartError};
 use selvedge_model::Snapshot;
@@ -166,7 +166,10 @@ impl Server {
         let readiness = Arc::new(Readiness::default());
         let state = AdminState { readiness: readiness.clone(), registry: Arc::new(registry) };
         let router = selvedge_control::router(control.clone())
-            .merge(selvedge_control::for_operator(&control, operator_calls(reloader.clone())))
+            .merge(selvedge_control::for_operator(
+                &control,
+                operator_calls(reloader.clone()).merge(cache_calls(edge.cache().clone())),
+            ))
             .merge(admin_router(state));
         readiness.started();
         lock.describe(&format!("process {}, control API at http://{admin}", std::process::id()))?;

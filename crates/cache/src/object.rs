@@ -1,0 +1,182 @@
+//! A stored response.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+
+use crate::policy::Freshness;
+use crate::variant::Variant;
+
+/// What is counted for a response besides its body and fields, bytes.
+const OVERHEAD: usize = 640;
+/// Bodies up to this size are one piece of memory, bytes.
+const ONE_PIECE: usize = 256 * 1024;
+/// Tags of one response that count.
+pub const TAGS_MAX: usize = 128;
+
+/// A body in memory; copies share it.
+#[derive(Clone, Debug, Default)]
+pub struct Stock {
+    parts: Arc<[Bytes]>,
+    length: u64,
+}
+
+impl Stock {
+    /// Of its parts. Small ones are put together, which also lets go of larger memory that they are pieces of.
+    pub fn new(parts: Vec<Bytes>) -> Self {
+        let length: usize = parts.iter().map(Bytes::len).sum();
+        let parts = if length <= ONE_PIECE {
+            let mut whole = BytesMut::with_capacity(length);
+            parts.iter().for_each(|part| whole.extend_from_slice(part));
+            if length == 0 { Vec::new() } else { vec![whole.freeze()] }
+        } else {
+            parts
+        };
+        Self { parts: parts.into(), length: length as u64 }
+    }
+
+    /// Bytes.
+    pub fn len(&self) -> u64 {
+        self.length
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// All parts, in order.
+    pub fn parts(&self) -> &[Bytes] {
+        &self.parts
+    }
+
+    /// The parts of a range of it.
+    pub fn slice(&self, range: std::ops::Range<u64>) -> Vec<Bytes> {
+        let mut at = 0;
+        let mut found = Vec::new();
+        for part in self.parts.iter() {
+            let (start, end) = (at, at + part.len() as u64);
+            at = end;
+            let (from, to) = (range.start.max(start), range.end.min(end));
+            if from < to {
+                found.push(part.slice((from - start) as usize..(to - start) as usize));
+            }
+        }
+        found
+    }
+}
+
+/// A stored response.
+#[derive(Debug)]
+pub struct Object {
+    /// Scheme, host, path and query.
+    pub address: Arc<str>,
+    /// Status.
+    pub status: StatusCode,
+    /// Fields, without those of one connection.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Stock,
+    /// How fresh it is.
+    pub freshness: Freshness,
+    /// Which requests it is for.
+    pub variant: Variant,
+    /// The fields as lines of a head of HTTP/1.1, for those that change nothing of it: without `Date` and `Age`. None where
+    /// the body is in several pieces, or caches before this one have said what they did.
+    pub lines: Option<Bytes>,
+    /// Names it can be purged by.
+    pub tags: Box<[Box<str>]>,
+    /// Purged softly: to be asked about before its next use.
+    expired: AtomicBool,
+    /// Somebody asks about it until then, milliseconds since the Unix epoch.
+    asking: AtomicU64,
+}
+
+impl Object {
+    /// All of it.
+    pub fn new(
+        address: Arc<str>,
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Stock,
+        freshness: Freshness,
+        variant: Variant,
+    ) -> Self {
+        let tags = tags(&headers);
+        let mut headers = headers;
+        if !headers.contains_key(header::DATE) {
+            // Who receives it without stamps it (RFC 9110, section 6.6.1).
+            let arrived = SystemTime::UNIX_EPOCH + Duration::from_millis(freshness.arrived);
+            headers.extend(
+                HeaderValue::try_from(httpdate::fmt_http_date(arrived)).map(|date| (header::DATE, date)),
+            );
+        }
+        let plain = body.parts().len() <= 1 && !headers.contains_key("cache-status");
+        Self {
+            address,
+            status,
+            lines: plain.then(|| lines(&headers)),
+            headers,
+            body,
+            freshness,
+            variant,
+            tags,
+            expired: AtomicBool::new(false),
+            asking: AtomicU64::new(0),
+        }
+    }
+
+    /// Bytes in memory, about.
+    pub fn size(&self) -> usize {
+        let fields: usize =
+            self.headers.iter().map(|(name, value)| name.as_str().len() + 2 * value.len() + 96).sum();
+        let tags: usize = self.tags.iter().map(|tag| tag.len() + 16).sum();
+        let body = usize::try_from(self.body.len()).unwrap_or(usize::MAX);
+        body.saturating_add(fields + tags + self.variant.size() + 2 * self.address.len() + OVERHEAD)
+    }
+
+    /// It was purged softly.
+    pub fn is_expired(&self) -> bool {
+        self.expired.load(Ordering::Relaxed)
+    }
+
+    /// Purges it softly.
+    pub fn expire(&self) {
+        self.expired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the caller is the one to ask its origin, for up to `patience` milliseconds.
+    pub fn begin_asking(&self, now: u64, patience: u64) -> bool {
+        let until = self.asking.load(Ordering::Relaxed);
+        until <= now
+            && self
+                .asking
+                .compare_exchange(until, now + patience, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+    }
+}
+
+fn lines(headers: &HeaderMap) -> Bytes {
+    let mut lines = BytesMut::new();
+    for (name, value) in headers.iter().filter(|(name, _)| ![header::DATE, header::AGE].contains(name)) {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            lines.extend_from_slice(part);
+        }
+    }
+    lines.freeze()
+}
+
+/// Tags in `Cache-Tag` (parted by commas) and `Surrogate-Key` (by spaces).
+fn tags(headers: &HeaderMap) -> Box<[Box<str>]> {
+    let lines = |name: &str| {
+        let lines: Vec<&str> =
+            headers.get_all(name).into_iter().filter_map(|line| line.to_str().ok()).collect();
+        lines
+    };
+    let by_commas = lines("cache-tag").into_iter().flat_map(|line| line.split(',').map(str::trim));
+    let by_spaces = lines("surrogate-key").into_iter().flat_map(str::split_whitespace);
+    by_commas.chain(by_spaces).filter(|tag| !tag.is_empty()).take(TAGS_MAX).map(Into::into).collect()
+}

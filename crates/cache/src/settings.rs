@@ -1,0 +1,165 @@
+//! Settings of the edge's cache: of all of it, and of one route.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Where cached responses are kept, for all routes: `[edge.cache]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// Memory for cached responses, bytes.
+    pub memory_bytes: u64,
+    /// The largest response that is cached, bytes. At most an eighth of the memory.
+    pub object_bytes: u64,
+}
+
+impl Default for StoreConfig {
+    fn default() -> Self {
+        Self { memory_bytes: 256 << 20, object_bytes: 16 << 20 }
+    }
+}
+
+impl StoreConfig {
+    /// What is wrong, in words.
+    pub fn problem(&self) -> Option<String> {
+        if self.memory_bytes < 1 << 20 {
+            return Some("memory_bytes must be at least 1048576".into());
+        }
+        (self.object_bytes > self.memory_bytes / 8)
+            .then(|| "object_bytes must be at most an eighth of memory_bytes".into())
+    }
+}
+
+/// `cache = true`, or a table.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(untagged)]
+pub enum CacheSwitch {
+    /// On with what is usual, or off.
+    On(bool),
+    /// On, with these settings.
+    With(Box<CacheConfig>),
+}
+
+/// How the responses of a route are cached. What responses say themselves (`Cache-Control`, `CDN-Cache-Control`) counts first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheConfig {
+    /// Fields of responses that speak to caches like this one, and count instead of `Cache-Control`; the first that is there.
+    pub targeted: Vec<String>,
+    /// How long responses are fresh that say nothing about it, milliseconds. None: by their `Last-Modified`, or not cached.
+    pub ttl_ms: Option<u64>,
+    /// The longest that a response is fresh by a tenth of the time since its `Last-Modified`, milliseconds; 0 turns that off.
+    pub heuristic_max_ms: u64,
+    /// Learns how long responses that say nothing are fresh: longer each time they are found unchanged, shorter when they change.
+    pub adaptive: Option<AdaptiveConfig>,
+    /// How long answers with status 404, 405, 410, 414 and 501 are fresh that say nothing about it, milliseconds. None: not cached.
+    pub negative_ttl_ms: Option<u64>,
+    /// The longest that an answer with status 400 or above is fresh, whatever it says, milliseconds.
+    pub negative_max_ms: u64,
+    /// May be used stale for so long while a new one is fetched, where the response does not say, milliseconds.
+    pub stale_while_revalidate_ms: u64,
+    /// May be used stale for so long when what answers fails, where the response does not say, milliseconds.
+    pub stale_if_error_ms: u64,
+    /// Does what a client's `Cache-Control` asks for. Off, clients cannot have the origin asked more often.
+    pub client_directives: bool,
+    /// What becomes of responses that set cookies.
+    pub set_cookie: SetCookie,
+    /// Requests with a cookie of one of these names are not answered from the cache, and their answers are not stored.
+    pub bypass_cookies: Vec<String>,
+    /// What of the query tells addresses apart.
+    pub query: QueryKey,
+    /// Fields of requests that tell responses apart, beside those that `Vary` names.
+    pub key_headers: Vec<String>,
+    /// Cookies of requests that tell responses apart.
+    pub key_cookies: Vec<String>,
+    /// Fields of requests that are not passed on when an answer is fetched that others may get: many servers change
+    /// their answer by them without saying so.
+    pub unkeyed: Vec<String>,
+    /// Does not store a page under a name that promises a file (`/account/x.css`), which would show one client's page to others.
+    pub deception_guard: bool,
+    /// Requests for the same wait so long for the first one's answer, milliseconds, then ask themselves.
+    pub coalesce_ms: u64,
+}
+
+impl Default for CacheConfig {
+    fn default() -> Self {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        Self {
+            targeted: list(&["CDN-Cache-Control", "Surrogate-Control"]),
+            ttl_ms: None,
+            heuristic_max_ms: 86_400_000,
+            adaptive: None,
+            negative_ttl_ms: None,
+            negative_max_ms: 600_000,
+            stale_while_revalidate_ms: 0,
+            stale_if_error_ms: 0,
+            client_directives: false,
+            set_cookie: SetCookie::Pass,
+            bypass_cookies: Vec::new(),
+            query: QueryKey::default(),
+            key_headers: Vec::new(),
+            key_cookies: Vec::new(),
+            unkeyed: list(&[
+                "x-forwarded-host",
+                "x-forwarded-scheme",
+                "x-forwarded-proto",
+                "x-forwarded-port",
+                "x-forwarded-prefix",
+                "x-forwarded-server",
+                "x-host",
+                "x-original-url",
+                "x-original-host",
+                "x-rewrite-url",
+                "x-http-method-override",
+                "x-http-method",
+                "x-method-override",
+                "forwarded",
+            ]),
+            deception_guard: true,
+            coalesce_ms: 5_000,
+        }
+    }
+}
+
+/// Bounds of a learned lifetime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdaptiveConfig {
+    /// The shortest, and the first, milliseconds.
+    pub min_ms: u64,
+    /// The longest, milliseconds.
+    pub max_ms: u64,
+}
+
+impl Default for AdaptiveConfig {
+    fn default() -> Self {
+        Self { min_ms: 10_000, max_ms: 3_600_000 }
+    }
+}
+
+/// What becomes of responses that set cookies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SetCookie {
+    /// They are not stored.
+    #[default]
+    Pass,
+    /// They are stored without the field, and sent without it.
+    Strip,
+    /// They are stored as they are where they say how long they are fresh, as RFC 9111 has it: all clients get the cookie.
+    Keep,
+}
+
+/// What of the query tells addresses apart.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueryKey {
+    /// Nothing of it.
+    pub ignore: bool,
+    /// Only parameters of these names; none means all.
+    pub only: Vec<String>,
+    /// Parameters of these names do not. A name may end with `*`: `utm_*`.
+    pub except: Vec<String>,
+    /// In any order.
+    pub sort: bool,
+}

@@ -1,0 +1,89 @@
+//! `selvedge cache`: what the edge has stored of the routes' answers.
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use crate::cli::Shared;
+use crate::failure::Outcome;
+use crate::terminal::{DIM, GOOD, Terminal, say};
+
+/// What the edge has stored of the routes' answers: see how it does, or throw some of it away.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  selvedge cache status\n  selvedge cache purge --url https://shop.example/news\n  selvedge cache purge --tag product-7 --soft"
+)]
+pub(crate) struct CacheArgs {
+    #[command(subcommand)]
+    command: CacheCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CacheCommand {
+    /// Hits, misses and memory in use
+    Status,
+    /// Throw stored answers away
+    Purge(PurgeArgs),
+}
+
+#[derive(Debug, Args)]
+struct PurgeArgs {
+    #[command(flatten)]
+    what: What,
+    /// Keep them: they are asked about before their next use, and serve where that fails
+    #[arg(long)]
+    soft: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct What {
+    /// Of this address, absolute
+    #[arg(long)]
+    url: Option<String>,
+    /// Of all addresses that begin so
+    #[arg(long)]
+    prefix: Option<String>,
+    /// With this tag in `Cache-Tag` or `Surrogate-Key`
+    #[arg(long)]
+    tag: Option<String>,
+    /// All
+    #[arg(long)]
+    all: bool,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &CacheArgs, shared: &Shared, terminal: Terminal) -> Outcome {
+    match &args.command {
+        CacheCommand::Status => {
+            let answer = shared.client()?.get("/api/v1/cache")?;
+            terminal.answer(&answer, || {
+                let number = |key: &str| answer[key].as_u64().unwrap_or_default();
+                let (hits, misses) = (number("hits"), number("misses"));
+                let share =
+                    if hits + misses == 0 { 0.0 } else { hits as f64 * 100.0 / (hits + misses) as f64 };
+                say!("{hits} hits, {misses} misses  {DIM}({share:.1} % hits){DIM:#}");
+                say!(
+                    "{} answered stale, {} waited for another one's answer",
+                    number("stale"),
+                    number("collapsed")
+                );
+                let mib = |key: &str| number(key) as f64 / f64::from(1 << 20);
+                say!(
+                    "{} addresses in {:.1} of {:.0} MiB",
+                    number("addresses"),
+                    mib("bytes"),
+                    mib("bytes_max")
+                );
+            });
+        }
+        CacheCommand::Purge(PurgeArgs { what, soft }) => {
+            let What { url, prefix, tag, all } = what;
+            let call = json!({ "url": url, "prefix": prefix, "tag": tag, "all": all, "soft": soft });
+            let answer = shared.client()?.send("POST", "/api/v1/cache/purge", &call)?;
+            terminal.answer(&answer, || {
+                say!("{GOOD}✓{GOOD:#} {} purged", answer["purged"].as_u64().unwrap_or_default());
+            });
+        }
+    }
+    Ok(())
+}
