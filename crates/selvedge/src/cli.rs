@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::client::Client;
 use crate::commands::{
-    ca, cache, certs, check, delete, deploy, dev, doctor, fmt, init, key, list, logs, profile, reload,
-    rollback, routes, secret, status, tail, trigger, up, versions,
+    ca, cache, certs, check, delete, deploy, dev, doctor, fmt, import, init, key, list, logs, profile,
+    reload, rollback, routes, secret, status, tail, trigger, up, versions,
 };
 use crate::failure::Outcome;
 use crate::places;
@@ -120,6 +120,8 @@ pub(crate) enum Command {
     Fmt(fmt::FmtArgs),
     /// See what the edge has cached, or throw some of it away
     Cache(cache::CacheArgs),
+    /// Write the settings of nginx or Caddy as selvedge.toml
+    Import(import::ImportArgs),
     /// Have the running server read its settings again
     Reload(reload::ReloadArgs),
     /// Show the own authority and have machines trust it

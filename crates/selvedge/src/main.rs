@@ -7,6 +7,7 @@ mod clock;
 mod commands;
 mod config;
 mod failure;
+mod import;
 mod inspector;
 mod log_view;
 mod places;

@@ -9,6 +9,7 @@ pub(crate) mod deploy;
 pub(crate) mod dev;
 pub(crate) mod doctor;
 pub(crate) mod fmt;
+pub(crate) mod import;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod list;
@@ -59,6 +60,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
         Command::Fmt(args) => fmt::run(&args, shared, terminal),
         Command::Ca(args) => ca::run(&args, shared, terminal),
         Command::Cache(args) => cache::run(&args, shared, terminal),
+        Command::Import(args) => import::run(&args, shared, terminal),
         Command::Reload(args) => reload::run(&args, shared, terminal),
         Command::Doctor(args) => doctor::run(&args, shared, terminal),
     }
