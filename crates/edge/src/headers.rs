@@ -97,11 +97,29 @@ pub(crate) fn strip_response(headers: &mut HeaderMap) {
     }
 }
 
+/// What `Connection` cannot take away, whoever names it: what a message is, for whom, from whom, and how long it may be kept.
+const PROTECTED: [HeaderName; 14] = [
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::CONTENT_TYPE,
+    header::AUTHORIZATION,
+    header::COOKIE,
+    header::SET_COOKIE,
+    header::CACHE_CONTROL,
+    header::VIA,
+    header::FORWARDED,
+    HeaderName::from_static("x-forwarded-for"),
+    HeaderName::from_static("x-forwarded-proto"),
+    HeaderName::from_static("x-forwarded-host"),
+    header::ORIGIN,
+    REQUEST_ID,
+];
+
 fn strip(headers: &mut HeaderMap) {
     let mut named: Vec<HeaderName> = connection_options(headers)
         .filter_map(|option| option.parse().ok())
         // Naming these would change what the request means, not how it travels.
-        .filter(|name| ![header::HOST, header::CONTENT_LENGTH, header::AUTHORIZATION].contains(name))
+        .filter(|name| !PROTECTED.contains(name))
         .collect();
     named.extend(headers.keys().filter(|name| is_hop(name)).cloned());
     for name in named {

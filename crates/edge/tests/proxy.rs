@@ -99,7 +99,7 @@ fn fields_of_one_hop_stay_there_both_ways() {
     );
     let server = to(&origin);
     let reply = server.send(
-        "GET / HTTP/1.1\r\nhost: a.test\r\nconnection: x-secret, close, content-length, host\r\nx-secret: 1\r\n\
+        "GET / HTTP/1.1\r\nhost: a.test\r\nconnection: x-secret, close, content-length, host, x-request-id, cookie\r\nx-secret: 1\r\ncookie: a=b\r\n\
          te: trailers, deflate\r\nkeep-alive: 1\r\nproxy-authorization: x\r\nupgrade: h2c\r\nhttp2-settings: x\r\n\
          x-forwarded-for: 6.6.6.6\r\nx_forwarded_for: 6.6.6.6\r\nforwarded: for=6.6.6.6\r\nexpect: 100-continue\r\nx-kept: 1\r\n\r\n",
     );
@@ -113,6 +113,7 @@ fn fields_of_one_hop_stay_there_both_ways() {
         "{request}"
     );
     assert!(request.contains("\r\nhost: a.test\r\n") && request.contains("\r\nx-kept: 1\r\n"), "{request}");
+    assert!(request.contains("\r\nx-request-id: ") && request.contains("\r\ncookie: a=b\r\n"), "{request}");
     for gone in
         ["x-secret", "6.6.6.6", "keep-alive", "proxy-auth", "h2c", "http2", "deflate", "expect", "x_for"]
     {

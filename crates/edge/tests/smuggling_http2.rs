@@ -386,7 +386,8 @@ fn nothing_is_smuggled_from_http2_to_http1() {
                 failures.push(format!("{} ({}) ended the connection", case.name, backend.name));
             }
             let marker = format!("/other-{number}-{}", backend.name);
-            write!(other, "GET {marker} HTTP/1.1\r\nhost: {host}\r\n\r\n").unwrap();
+            let request = format!("GET {marker} HTTP/1.1\r\nhost: {host}\r\n\r\n");
+            other.write_all(request.as_bytes()).unwrap();
             assert_eq!(read_reply(&mut other).text(), format!("GET {marker} {host} "), "{}", case.name);
         }
     }

@@ -161,8 +161,11 @@ pub(crate) fn named(headers: &HeaderMap) -> Vec<HeaderName> {
                 header::CONTENT_LENGTH,
                 header::AUTHORIZATION,
                 header::COOKIE,
+                header::SET_COOKIE,
                 header::CACHE_CONTROL,
                 header::CONTENT_TYPE,
+                header::ORIGIN,
+                HeaderName::from_static("x-request-id"),
             ]
             .contains(name)
         })

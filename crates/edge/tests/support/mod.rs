@@ -77,8 +77,10 @@ struct Settings {
 /// Compiles sites that are written as in `selvedge.toml`.
 pub fn sites(settings: &str) -> Result<(EdgeConfig, Sites), Vec<Problem>> {
     let settings: Settings = toml::from_str(settings).unwrap();
-    let config =
-        EdgeConfig { listen: config().listen, threads: 2, ..settings.edge.clone().unwrap_or_default() };
+    let mut config = EdgeConfig { listen: config().listen, ..settings.edge.clone().unwrap_or_default() };
+    if config.threads == 0 {
+        config.threads = 2;
+    }
     let Settings { sites, middleware, upstreams, .. } = &settings;
     let (registry, base) = (&Upstreams::default(), Path::new(""));
     let common = &config.uses;

@@ -55,6 +55,13 @@ impl Head {
         })
     }
 
+    /// It announces a body where its status allows none: the server may send one later, which nobody would know from the
+    /// next response (RFC 9112, section 6.1; RFC 9110, section 8.6).
+    pub(super) fn contradicts_itself(&self) -> bool {
+        let none = self.status.is_informational() || self.status == StatusCode::NO_CONTENT;
+        none && !matches!(self.framing, ResponseFraming::Close | ResponseFraming::Length(0))
+    }
+
     /// The server goes on as a WebSocket.
     pub(super) fn is_websocket(&self) -> bool {
         let upgrade = self.headers.get(header::UPGRADE).map(HeaderValue::as_bytes);
@@ -80,12 +87,13 @@ impl Head {
             };
             self.headers.append(header::VIA, HeaderValue::from_static(via(version)));
         }
+        let keep_alive = self.keep_alive && !self.contradicts_itself();
         let bodiless = *outgoing.method == Method::HEAD
             || matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let framing = if bodiless { ResponseFraming::Length(0) } else { self.framing };
         let (mut parts, ()) = http::Response::new(()).into_parts();
         parts.status = self.status;
         parts.headers = self.headers;
-        (parts, self.rest, framing, self.keep_alive)
+        (parts, self.rest, framing, keep_alive)
     }
 }

@@ -52,6 +52,8 @@ struct Transfer<'a, B> {
     ahead: BytesMut,
     finder: HeadFinder,
     interim: u32,
+    /// A response before the response left its end in doubt.
+    doubtful: bool,
     limits: Limits,
     outgoing: &'a Outgoing<'a>,
     pool: &'a Rc<Pool>,
@@ -78,6 +80,7 @@ pub(crate) async fn exchange<B: Body<Data = Bytes> + Unpin>(
         ahead: BytesMut::new(),
         finder: HeadFinder::default(),
         interim: 0,
+        doubtful: false,
         limits: Limits { head_bytes: config.max_header_bytes, fields: config.max_headers },
         outgoing,
         pool,
@@ -184,6 +187,7 @@ impl<B: Body<Data = Bytes> + Unpin> Transfer<'_, B> {
                     if self.interim > INTERIM_MAX || head.version == Version::Http10 {
                         return Err(UpstreamError::BadResponse(None));
                     }
+                    self.doubtful |= head.contradicts_itself();
                     if head.status == StatusCode::CONTINUE {
                         self.release();
                     }
@@ -198,7 +202,7 @@ impl<B: Body<Data = Bytes> + Unpin> Transfer<'_, B> {
 
     /// Makes the response of its head, and decides what becomes of the connection.
     fn finish(self, head: Head, load: Load, upstream: &Upstream) -> Response<UpstreamBody<B>> {
-        let Self { connection, sending, outgoing, pool, refused, .. } = self;
+        let Self { connection, sending, outgoing, pool, refused, doubtful, .. } = self;
         let (parts, rest, framing, keep_alive) = head.into_parts(outgoing);
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             connection.watch.disarm();
@@ -206,7 +210,7 @@ impl<B: Body<Data = Bytes> + Unpin> Transfer<'_, B> {
             let tunnel = Tunnel::new(stream, rest, load, place);
             return Response::from_parts(parts, UpstreamBody::Tunnel(Box::new(tunnel)));
         }
-        let keep_alive = keep_alive && !refused && !outgoing.websocket;
+        let keep_alive = keep_alive && !refused && !doubtful && !outgoing.websocket;
         let mut framed = Framed::new(framing);
         // What is here already, in one piece, if that is all.
         if let Some((body, clean)) = framed.whole(&rest) {
