@@ -61,7 +61,7 @@ export function writePage() {
     "How the runtime does in web-platform-tests, those that run in workers (`.any.js`, `.worker.js`). Written by",
     "`cargo xtask wpt --suite PATH --update`; what fails by name stands in `xtask/wpt/expectations/`, and a failure that does",
     "not stand there fails the run. Tests run on a real server, each as a worker of its own. Relative URLs are resolved by the",
-    "harness, since a worker has no location.",
+    "harness, since a worker has no location. The HTTP front: [conformance-http.md](conformance-http.md).",
     "",
     `Suite: web-platform-tests ${[...new Set(areas.map(([, summary]) => summary.suite))].join(", ")}.`,
     "",
