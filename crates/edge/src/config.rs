@@ -111,6 +111,9 @@ impl EdgeConfig {
         if let Some(problem) = self.tls.problem() {
             return Some(format!("tls.{problem}"));
         }
+        if let Some(problem) = self.access_log.problem() {
+            return Some(format!("access_log.{problem}"));
+        }
         if self.header_timeout_ms == 0 || self.idle_timeout_ms == 0 || self.stall_timeout_ms == 0 {
             return refuse(
                 "timeouts must be at least 1 ms; without them one client can hold a connection forever",

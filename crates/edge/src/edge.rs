@@ -31,7 +31,7 @@ use crate::listen::{self, Listener, Manner};
 use crate::request::accept;
 use crate::request_id::RequestIds;
 use crate::sites::Sites;
-use crate::thread::{Clock, Newest, Routes, Thread};
+use crate::thread::{Clock, LogFields, Newest, Routes, Thread};
 use crate::workers::{StandIn, Workers};
 
 /// Open files kept free for everything that is no client connection.
@@ -297,6 +297,7 @@ async fn run(plan: Plan, workers: impl FnOnce() -> Workers, started: mpsc::SyncS
         scratch: Scratch::new(),
         compressors: Rc::default(),
         log: RefCell::new(plan.log),
+        log_fields: LogFields::new(&plan.config.access_log),
         log_waits: Notify::new(),
         server_header: plan.config.server_header.as_ref().and_then(|v| HeaderValue::from_str(v).ok()),
         dice: RefCell::new(fastrand::Rng::new()),

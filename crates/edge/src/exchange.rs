@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header};
 use http_body::Frame;
 use selvedge_auth::Identity;
 use selvedge_engine::SocketEnd;
@@ -76,6 +76,9 @@ pub(crate) struct Noted {
     pub(crate) user_agent: Option<HeaderValue>,
     host: Option<HeaderValue>,
     version: Version,
+    /// The fields that lines tell, in the order of [`LogFields`](crate::thread::LogFields).
+    pub(crate) request_fields: Vec<Option<HeaderValue>>,
+    pub(crate) response_fields: Vec<Option<HeaderValue>>,
 }
 
 /// nginx's status for clients that left before there was an answer.
@@ -100,6 +103,8 @@ impl Exchange {
             user_agent: scan.user_agent.cloned(),
             host: scan.host.cloned(),
             version: request.version(),
+            request_fields: picked(&thread.log_fields.request, request.headers()),
+            response_fields: Vec::new(),
         });
         let protocol = match request.version() {
             Version::HTTP_2 => Protocol::Http2,
@@ -194,6 +199,13 @@ impl Exchange {
         }
     }
 
+    /// Remembers what of the response's head is told.
+    pub(crate) fn note_response(&mut self, headers: &HeaderMap) {
+        if let Some(noted) = &mut self.noted {
+            noted.response_fields = picked(&self.thread.log_fields.response, headers);
+        }
+    }
+
     /// The WebSocket that the request became is over.
     pub(crate) fn socket_ended(&mut self, end: SocketEnd) {
         self.bytes = end.sent;
@@ -220,6 +232,11 @@ impl Exchange {
             None => self.body = BodyState::Ended,
         }
     }
+}
+
+/// The first of each of these fields. Without names it costs nothing.
+fn picked(names: &[HeaderName], headers: &HeaderMap) -> Vec<Option<HeaderValue>> {
+    names.iter().map(|name| headers.get(name).cloned()).collect()
 }
 
 impl Drop for Exchange {

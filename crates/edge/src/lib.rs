@@ -15,6 +15,7 @@ pub mod edge;
 mod entrance;
 mod exchange;
 mod file_body;
+mod flags;
 mod guard;
 mod handlers;
 mod headers;

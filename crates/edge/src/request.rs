@@ -19,7 +19,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use selvedge_engine::{EngineError, RequestContext};
 use selvedge_model::Worker;
@@ -34,6 +34,7 @@ use crate::compress::{self, Accepted};
 use crate::connection::Connection;
 use crate::entrance::{Arrived, arrive};
 use crate::exchange::Exchange;
+use crate::flags;
 use crate::guard;
 use crate::headers::{self, REQUEST_ID, Scan};
 use crate::http1::{self, First, Socket};
@@ -441,6 +442,7 @@ fn respond(
     }
     head.version = Version::HTTP_11;
     exchange.decorate(&mut head.headers);
+    exchange.note_response(&head.headers);
     exchange.status = head.status;
     let body = if asker.head { Content::Empty } else { body };
     Response::from_parts(head, EdgeBody::new(body, exchange))
@@ -452,29 +454,61 @@ pub(crate) fn log_and_measure(exchange: &Exchange) {
     let duration_us = (now - exchange.started).as_micros() as u64;
     exchange.connection.end_request(now);
     exchange.thread.counters.request(exchange.protocol, exchange.status.as_u16(), duration_us);
+    if exchange.noted.is_some() {
+        log(exchange, duration_us);
+    }
+}
+
+/// Writes the line of a request.
+fn log(exchange: &Exchange, duration_us: u64) {
     let Some(noted) = &exchange.noted else { return };
+    let status = exchange.status.as_u16();
+    let thread = &exchange.thread;
+    let mut log = thread.log.borrow_mut();
+    if !log.wants(status, exchange.code) {
+        return;
+    }
     let worker = exchange.worker.as_ref().map(|w| (w.account.as_str(), w.script.as_str()));
-    let first = exchange.thread.log.borrow_mut().push(&AccessRecord {
-        time: exchange.thread.clock.since_epoch(exchange.started),
+    let request_fields = fields(&thread.log_fields.request, &noted.request_fields);
+    let response_fields = fields(&thread.log_fields.response, &noted.response_fields);
+    let first = log.push(&AccessRecord {
+        time: thread.clock.since_epoch(exchange.started),
         client: &exchange.client.to_string(),
         method: noted.method(),
         host: noted.host(),
         target: noted.target(),
         protocol: noted.version(),
-        status: exchange.status.as_u16(),
+        scheme: exchange.scheme(),
+        tls: exchange.connection.session().map(|session| session.version),
+        status,
         bytes: exchange.bytes,
         duration_us,
         worker,
         route: exchange.route.as_ref().map(|route| route.name.as_str()),
         request_id: exchange.request_id.as_bytes(),
+        trace_id: None,
         code: exchange.code,
+        flags: exchange.code.map(|code| flags::of(code, status)),
+        cache: None,
+        subject: exchange.identity.as_ref().map(|identity| identity.subject.as_str()),
         server: exchange.report.as_ref().and_then(|report| report.server.as_deref()),
         server_us: exchange.report.as_ref().map_or(0, |report| report.waited.as_micros() as u64),
         attempts: exchange.report.as_ref().map_or(0, |report| report.attempts),
         referer: noted.referer.as_ref().map(HeaderValue::as_bytes),
         user_agent: noted.user_agent.as_ref().map(HeaderValue::as_bytes),
+        request_fields: &request_fields,
+        response_fields: &response_fields,
     });
     if first {
-        exchange.thread.log_waits.notify_one();
+        thread.log_waits.notify_one();
     }
+}
+
+/// Names of fields and what they were, for a line.
+fn fields<'a>(
+    names: &'a [HeaderName],
+    values: &'a [Option<HeaderValue>],
+) -> Vec<(&'a str, Option<&'a [u8]>)> {
+    let values = values.iter().map(|value| value.as_ref().map(HeaderValue::as_bytes));
+    names.iter().map(HeaderName::as_str).zip(values).collect()
 }

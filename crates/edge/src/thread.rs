@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use selvedge_model::{AccountId, RouteTable, ScriptDeployment, ScriptName, Snapshot, Worker};
 use selvedge_router::Network;
-use selvedge_telemetry::{AccessLogBuffer, HttpCounters};
+use selvedge_telemetry::{AccessLogBuffer, AccessLogConfig, HttpCounters};
 use slab::Slab;
 use tokio::sync::{Notify, watch};
 
@@ -50,6 +50,8 @@ pub(crate) struct Thread {
     pub(crate) scratch: Scratch,
     pub(crate) compressors: Rc<Compressors>,
     pub(crate) log: RefCell<AccessLogBuffer>,
+    /// Fields that lines tell.
+    pub(crate) log_fields: LogFields,
     /// Told when a line was put into an empty buffer.
     pub(crate) log_waits: Notify,
     pub(crate) server_header: Option<HeaderValue>,
@@ -164,6 +166,20 @@ impl Thread {
             tokio::time::sleep(LOG_DELAY).await;
             self.log.borrow_mut().flush();
         }
+    }
+}
+
+/// Names of header fields that log lines tell.
+#[derive(Debug, Default)]
+pub(crate) struct LogFields {
+    pub(crate) request: Vec<HeaderName>,
+    pub(crate) response: Vec<HeaderName>,
+}
+
+impl LogFields {
+    pub(crate) fn new(config: &AccessLogConfig) -> Self {
+        let names = |names: Vec<String>| names.iter().filter_map(|name| name.parse().ok()).collect();
+        Self { request: names(config.request_fields()), response: names(config.response_fields()) }
     }
 }
 

@@ -80,6 +80,7 @@ fn every_request_has_its_line() {
     let log = AccessLog::start(&AccessLogConfig {
         output: AccessLogOutput::File(path.clone()),
         format: AccessLogFormat::Json,
+        ..AccessLogConfig::default()
     })
     .unwrap();
     let server = start_logged(config(), log).unwrap();

@@ -4,6 +4,7 @@ pub mod access_log;
 pub mod diagnostics;
 pub mod http_metrics;
 pub mod hub;
+pub mod ratio;
 
 pub use access_log::{AccessLog, AccessLogBuffer, AccessLogConfig, AccessRecord};
 pub use diagnostics::{Diagnostics, DiagnosticsConfig, DiagnosticsError};

@@ -6,6 +6,8 @@
 
 mod escape;
 mod format;
+mod redact;
+mod template;
 mod writer;
 
 use std::path::PathBuf;
@@ -24,7 +26,9 @@ use serde::{Deserialize, Serialize};
 pub use format::AccessRecord;
 
 use crate::Registry;
-use format::Formatter;
+use crate::ratio::Ratio;
+use format::{Formatter, Looks};
+use template::Template;
 use writer::Writer;
 
 /// A buffer of this size is handed to the writer, bytes.
@@ -38,13 +42,86 @@ const BATCHES_WAITING: usize = 64;
 pub struct AccessLogConfig {
     /// Destination.
     pub output: AccessLogOutput,
-    /// Looks.
+    /// Looks: `"text"`, `"json"`, `"combined"` or `{ custom = "{client} {method} {path} {status}" }`.
     pub format: AccessLogFormat,
+    /// Part of the requests that get a line, from 0 to 1.
+    pub sample: Ratio,
+    /// Requests that failed get a line whatever `sample` says.
+    pub keep_errors: bool,
+    /// Hides values of query parameters that look like secrets: tokens, passwords, keys, signatures.
+    pub redact: bool,
+    /// Names of further query parameters whose values are hidden.
+    pub redact_also: Vec<String>,
+    /// Fields of requests that lines in JSON tell. `authorization` and `cookie` are secrets of your users.
+    pub request_headers: Vec<String>,
+    /// Fields of responses that lines in JSON tell.
+    pub response_headers: Vec<String>,
 }
 
 impl Default for AccessLogConfig {
     fn default() -> Self {
-        Self { output: AccessLogOutput::Stdout, format: AccessLogFormat::Text }
+        Self {
+            output: AccessLogOutput::Stdout,
+            format: AccessLogFormat::Text,
+            sample: Ratio::ALL,
+            keep_errors: true,
+            redact: true,
+            redact_also: Vec::new(),
+            request_headers: Vec::new(),
+            response_headers: Vec::new(),
+        }
+    }
+}
+
+impl AccessLogConfig {
+    /// What is wrong, in words, beginning with the name of the setting.
+    pub fn problem(&self) -> Option<String> {
+        let wrong = |name: &&String| {
+            name.is_empty()
+                || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+        };
+        let (request, response) = match self.looks() {
+            Ok(Looks::Custom(template)) => template.fields(),
+            Ok(_) => Default::default(),
+            Err(problem) => return Some(format!("format.custom: {problem}")),
+        };
+        let mut names =
+            self.request_headers.iter().chain(&self.response_headers).chain(&request).chain(&response);
+        names.find(wrong).map(|name| format!("{name:?} is no name of a header field"))
+    }
+
+    /// Fields of requests that lines tell, in lower case.
+    pub fn request_fields(&self) -> Vec<String> {
+        self.fields(&self.request_headers, |(request, _)| request)
+    }
+
+    /// Fields of responses that lines tell, in lower case.
+    pub fn response_fields(&self) -> Vec<String> {
+        self.fields(&self.response_headers, |(_, response)| response)
+    }
+
+    fn fields(
+        &self,
+        listed: &[String],
+        side: impl Fn((Vec<String>, Vec<String>)) -> Vec<String>,
+    ) -> Vec<String> {
+        let mut names = match self.looks() {
+            Ok(Looks::Custom(template)) => side(template.fields()),
+            Ok(Looks::Json) => listed.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            _ => Vec::new(),
+        };
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    fn looks(&self) -> Result<Looks, String> {
+        Ok(match &self.format {
+            AccessLogFormat::Text => Looks::Text,
+            AccessLogFormat::Json => Looks::Json,
+            AccessLogFormat::Combined => Looks::Combined,
+            AccessLogFormat::Custom(text) => Looks::Custom(Template::parse(text)?),
+        })
     }
 }
 
@@ -61,7 +138,7 @@ pub enum AccessLogOutput {
 }
 
 /// Looks of access log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AccessLogFormat {
     /// nginx's `combined`, then host, worker, duration in milliseconds, request id and error code; for proxied requests
@@ -69,6 +146,10 @@ pub enum AccessLogFormat {
     Text,
     /// One JSON object per line.
     Json,
+    /// NCSA's combined format and nothing else, for tools that read it.
+    Combined,
+    /// A template: `{client} {method} {path} {status} {duration_ms}`; docs/observability.md has all names.
+    Custom(String),
 }
 
 /// Why the access log could not be opened.
@@ -82,6 +163,9 @@ pub enum AccessLogError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// The template of lines cannot be used.
+    #[error("access log: {0}")]
+    Template(String),
     /// No thread for the writer.
     #[error("the access log's writer thread could not be started: {0}")]
     Thread(std::io::Error),
@@ -90,11 +174,24 @@ pub enum AccessLogError {
 /// Owns the writer thread.
 #[derive(Debug)]
 pub struct AccessLog {
-    format: AccessLogFormat,
+    looks: Looks,
+    secret: Option<Vec<String>>,
+    sampling: Sampling,
     /// `None` when the log is off.
     queue: Option<SyncSender<Batch>>,
     writer: Option<JoinHandle<()>>,
     dropped: Arc<AtomicU64>,
+}
+
+/// Which requests get a line.
+#[derive(Clone, Copy, Debug)]
+struct Sampling {
+    part: Ratio,
+    keep_errors: bool,
+}
+
+impl Sampling {
+    const ALL: Self = Self { part: Ratio::ALL, keep_errors: true };
 }
 
 /// Whole lines, and how many.
@@ -108,6 +205,10 @@ impl AccessLog {
     /// Opens the destination and starts the writer.
     pub fn start(config: &AccessLogConfig) -> Result<Self, AccessLogError> {
         let dropped = Arc::new(AtomicU64::new(0));
+        let looks = config.looks().map_err(AccessLogError::Template)?;
+        let also = config.redact_also.iter().map(|name| name.to_ascii_lowercase()).collect();
+        let secret = config.redact.then_some(also);
+        let sampling = Sampling { part: config.sample, keep_errors: config.keep_errors };
         let writer = match &config.output {
             AccessLogOutput::Off => None,
             AccessLogOutput::Stdout => Some(Writer::stdout()),
@@ -116,7 +217,7 @@ impl AccessLog {
             ),
         };
         let Some(writer) = writer else {
-            return Ok(Self { format: config.format, queue: None, writer: None, dropped });
+            return Ok(Self { looks, secret, sampling, queue: None, writer: None, dropped });
         };
         let (queue, batches) = sync_channel(BATCHES_WAITING);
         let lost = dropped.clone();
@@ -124,18 +225,28 @@ impl AccessLog {
             .name("access-log".into())
             .spawn(move || writer.run(&batches, &lost))
             .map_err(AccessLogError::Thread)?;
-        Ok(Self { format: config.format, queue: Some(queue), writer: Some(writer), dropped })
+        Ok(Self { looks, secret, sampling, queue: Some(queue), writer: Some(writer), dropped })
     }
 
     /// A log that keeps nothing.
     pub fn off() -> Self {
-        Self { format: AccessLogFormat::Text, queue: None, writer: None, dropped: Arc::default() }
+        Self {
+            looks: Looks::Text,
+            secret: None,
+            sampling: Sampling::ALL,
+            queue: None,
+            writer: None,
+            dropped: Arc::default(),
+        }
     }
 
     /// A buffer for one serving thread.
     pub fn buffer(&self) -> AccessLogBuffer {
         AccessLogBuffer {
-            formatter: Formatter::new(self.format),
+            formatter: Formatter::new(self.looks.clone(), self.secret.clone()),
+            sampling: self.sampling,
+            // Any odd number will do: it decides which requests get lines, which is no secret.
+            dice: 0x9e37_79b9_7f4a_7c15 ^ (std::ptr::from_ref(self) as u64 | 1),
             queue: self.queue.clone(),
             batch: Batch::default(),
             dropped: self.dropped.clone(),
@@ -166,6 +277,8 @@ impl AccessLog {
 #[derive(Debug)]
 pub struct AccessLogBuffer {
     formatter: Formatter,
+    sampling: Sampling,
+    dice: u64,
     queue: Option<SyncSender<Batch>>,
     batch: Batch,
     dropped: Arc<AtomicU64>,
@@ -175,6 +288,22 @@ impl AccessLogBuffer {
     /// False when the log is off and records need not be made.
     pub fn is_on(&self) -> bool {
         self.queue.is_some()
+    }
+
+    /// Whether a request gets a line; asked once for each.
+    #[inline]
+    pub fn wants(&mut self, status: u16, code: Option<&'static str>) -> bool {
+        if self.sampling.part == Ratio::ALL {
+            return true;
+        }
+        if self.sampling.keep_errors && (status >= 500 || code.is_some()) {
+            return true;
+        }
+        // Xorshift.
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        self.sampling.part.takes(self.dice)
     }
 
     /// Appends a line. True when it is the first one in the buffer: the owner then arranges for [`flush`]

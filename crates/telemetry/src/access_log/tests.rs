@@ -22,12 +22,18 @@ fn sample<'a>() -> AccessRecord<'a> {
         attempts: 0,
         referer: None,
         user_agent: Some(b"curl/8"),
+        scheme: "http",
+        ..AccessRecord::default()
     }
+}
+
+fn looks(format: AccessLogFormat) -> Looks {
+    AccessLogConfig { format, ..AccessLogConfig::default() }.looks().unwrap()
 }
 
 fn line(format: AccessLogFormat, record: &AccessRecord<'_>) -> String {
     let mut out = Vec::new();
-    Formatter::new(format).line(record, &mut out);
+    Formatter::new(looks(format), Some(vec![])).line(record, &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -94,7 +100,11 @@ proptest! {
         prop_assert!(!body.chars().any(breaks_lines));
         let value: serde_json::Value = serde_json::from_str(body).unwrap();
         prop_assert_eq!(value["user_agent"].as_str().unwrap(), agent.as_str());
-        prop_assert_eq!(value["target"].as_str().unwrap(), &*String::from_utf8_lossy(&target));
+        let redacted = redact::address(&target, &[]);
+        prop_assert_eq!(value["target"].as_str().unwrap(), &*String::from_utf8_lossy(&redacted));
+        let custom = AccessLogFormat::Custom("{method} {host} {path} {query} {user_agent}".into());
+        let custom = line(custom, &record);
+        prop_assert!(custom.strip_suffix('\n').unwrap().bytes().all(|b| (0x20..0x7f).contains(&b)));
 
         let text = line(AccessLogFormat::Text, &record);
         let body = text.strip_suffix('\n').unwrap();
@@ -124,8 +134,11 @@ fn a_rotated_file_is_opened_anew() {
 fn what_was_appended_is_written_when_the_log_is_finished() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("access.log");
-    let config =
-        AccessLogConfig { output: AccessLogOutput::File(path.clone()), format: AccessLogFormat::Json };
+    let config = AccessLogConfig {
+        output: AccessLogOutput::File(path.clone()),
+        format: AccessLogFormat::Json,
+        ..Default::default()
+    };
     let log = AccessLog::start(&config).unwrap();
     let mut buffer = log.buffer();
     assert!(buffer.push(&sample()), "the first line asks for a flush");
@@ -148,7 +161,9 @@ fn a_writer_that_is_behind_costs_lines_not_time() {
     let (queue, batches) = sync_channel(1);
     let dropped = Arc::new(AtomicU64::new(0));
     let mut buffer = AccessLogBuffer {
-        formatter: Formatter::new(AccessLogFormat::Text),
+        formatter: Formatter::new(Looks::Text, None),
+        sampling: Sampling::ALL,
+        dice: 1,
         queue: Some(queue),
         batch: Batch::default(),
         dropped: dropped.clone(),
@@ -165,7 +180,63 @@ fn a_writer_that_is_behind_costs_lines_not_time() {
 fn an_unwritable_file_is_an_error_that_says_what_to_do() {
     let config = AccessLogConfig {
         output: AccessLogOutput::File("/nonexistent/access.log".into()),
-        format: AccessLogFormat::Text,
+        ..AccessLogConfig::default()
     };
     assert!(AccessLog::start(&config).unwrap_err().to_string().contains("directory exists"));
+}
+
+#[test]
+fn combined_is_what_tools_read() {
+    let record = AccessRecord { subject: Some("ada l"), target: b"/a?token=x&b=c", ..sample() };
+    assert_eq!(
+        line(AccessLogFormat::Combined, &record),
+        "192.0.2.1 - ada_l [21/Nov/2026:02:43:12 +0000] \"GET /a?token=***&b=c HTTP/1.1\" 200 12 \"-\" \"curl/8\"\n"
+    );
+}
+
+#[test]
+fn lines_of_ones_own_looks() {
+    let template = "{{{client}}} {method} {path} {query} {status} {duration_ms} {worker} {code} {request.x-a} {response.Age}";
+    let record = AccessRecord {
+        request_fields: &[("x-a", Some(b"1\r\n2"))],
+        response_fields: &[("age", None)],
+        ..sample()
+    };
+    assert_eq!(
+        line(AccessLogFormat::Custom(template.into()), &record),
+        "{192.0.2.1} GET /a b=c 200 1.045 default/hello - 1\\x0d\\x0a2 -\n"
+    );
+    let config = AccessLogConfig { format: AccessLogFormat::Custom(template.into()), ..Default::default() };
+    assert_eq!((config.request_fields(), config.response_fields()), (vec!["x-a".into()], vec!["age".into()]));
+    assert_eq!(config.problem(), None);
+    for wrong in ["{no}", "{", "}", "{status", "a\nb", "{request.a b}"] {
+        let config = AccessLogConfig { format: AccessLogFormat::Custom(wrong.into()), ..Default::default() };
+        assert!(config.problem().is_some(), "{wrong:?}");
+    }
+}
+
+#[test]
+fn json_tells_fields_and_reasons() {
+    let record = AccessRecord {
+        request_fields: &[("x-a", Some(b"q\"")), ("x-b", None), ("x-c", Some(b"2"))],
+        flags: Some("UF"),
+        tls: Some("TLSv1.3"),
+        subject: Some("ada"),
+        ..sample()
+    };
+    let value: serde_json::Value = serde_json::from_str(&line(AccessLogFormat::Json, &record)).unwrap();
+    assert_eq!(value["request"], serde_json::json!({ "x-a": "q\"", "x-c": "2" }));
+    assert_eq!(
+        (&value["flags"], &value["tls"], &value["subject"]),
+        (&"UF".into(), &"TLSv1.3".into(), &"ada".into())
+    );
+}
+
+#[test]
+fn a_part_of_the_requests_gets_lines_and_errors_all_do() {
+    let config = AccessLogConfig { sample: Ratio::try_from(0.25).unwrap(), ..Default::default() };
+    let mut buffer = AccessLog::start(&config).unwrap().buffer();
+    let kept = (0..10_000).filter(|_| buffer.wants(200, None)).count();
+    assert!((2_000..3_000).contains(&kept), "{kept}");
+    assert!((0..100).all(|_| buffer.wants(500, None) && buffer.wants(429, Some("rate_limited"))));
 }
