@@ -9,6 +9,7 @@ use selvedge_cache::settings::StoreConfig;
 use selvedge_http2::Http2Config;
 use selvedge_router::Network;
 use selvedge_telemetry::AccessLogConfig;
+use selvedge_telemetry::traces::TracesConfig;
 use selvedge_tls::config::{ListenerConfig, TlsConfig};
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,10 @@ pub struct EdgeConfig {
     pub server_header: Option<String>,
     /// One line per request.
     pub access_log: AccessLogConfig,
+    /// Traces of requests.
+    pub traces: TracesConfig,
+    /// Networks of clients that are told in `Server-Timing` what took how long, on all sites.
+    pub server_timing: Vec<String>,
     /// For requests in flight at shutdown, milliseconds.
     pub shutdown_grace_ms: u64,
 }
@@ -93,6 +98,8 @@ impl Default for EdgeConfig {
             trust_request_id: false,
             server_header: None,
             access_log: AccessLogConfig::default(),
+            traces: TracesConfig::default(),
+            server_timing: Vec::new(),
             shutdown_grace_ms: 10_000,
         }
     }
@@ -114,6 +121,9 @@ impl EdgeConfig {
         if let Some(problem) = self.access_log.problem() {
             return Some(format!("access_log.{problem}"));
         }
+        if let Some(problem) = self.traces.problem() {
+            return Some(format!("traces.{problem}"));
+        }
         if self.header_timeout_ms == 0 || self.idle_timeout_ms == 0 || self.stall_timeout_ms == 0 {
             return refuse(
                 "timeouts must be at least 1 ms; without them one client can hold a connection forever",
@@ -131,8 +141,12 @@ impl EdgeConfig {
         if self.max_connections == 0 {
             return refuse("max_connections must be at least 1");
         }
-        if let Some(bad) = self.trusted_proxies.iter().find(|text| text.parse::<Network>().is_err()) {
-            return Some(format!("trusted_proxies: {bad:?} is no network such as \"10.0.0.0/8\""));
+        for (name, networks) in
+            [("trusted_proxies", &self.trusted_proxies), ("server_timing", &self.server_timing)]
+        {
+            if let Some(bad) = networks.iter().find(|text| text.parse::<Network>().is_err()) {
+                return Some(format!("{name}: {bad:?} is no network such as \"10.0.0.0/8\""));
+            }
         }
         if let Some(problem) = self.cache.problem() {
             return Some(format!("cache.{problem}"));
@@ -145,6 +159,10 @@ impl EdgeConfig {
 
     pub(crate) fn trusted_networks(&self) -> Vec<Network> {
         self.trusted_proxies.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    pub(crate) fn timed_networks(&self) -> Vec<Network> {
+        self.server_timing.iter().filter_map(|text| text.parse().ok()).collect()
     }
 
     pub(crate) fn header_timeout(&self) -> Duration {

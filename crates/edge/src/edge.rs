@@ -15,6 +15,7 @@ use selvedge_acme::{AcmeError, Listeners, Running};
 use selvedge_cache::store::Store;
 use selvedge_engine::EngineHandle;
 use selvedge_model::{Snapshot, Worker};
+use selvedge_telemetry::traces::{Exporter, TraceError, Tracer};
 use selvedge_telemetry::{AccessLog, AccessLogBuffer, HttpCounters, HttpMetrics, Registry};
 use selvedge_tls::config::Endpoint;
 use selvedge_tls::{Tls, TlsError};
@@ -45,6 +46,8 @@ pub struct Edge {
     tls: Option<Arc<Tls>>,
     /// Orders certificates while it is held.
     acme: Option<Running>,
+    /// Sends traces.
+    exporter: Option<Exporter>,
     /// The moment until which requests may finish.
     end: watch::Sender<Option<Instant>>,
     threads: Vec<JoinHandle<()>>,
@@ -73,6 +76,9 @@ pub enum EdgeError {
     /// Certificates by ACME.
     #[error("edge settings: tls.{0}")]
     Acme(#[from] AcmeError),
+    /// Traces could not be sent.
+    #[error("{0}")]
+    Traces(#[from] TraceError),
     /// A serving thread could not be started.
     #[error("a serving thread could not be started: {0}")]
     Thread(io::Error),
@@ -108,6 +114,7 @@ struct Plan {
     listeners: Vec<(Listener, Manner)>,
     entrance: Arc<Entrance>,
     log: AccessLogBuffer,
+    tracer: Option<Tracer>,
     counters: Arc<HttpCounters>,
     open: Arc<AtomicUsize>,
     max_open: usize,
@@ -176,6 +183,7 @@ impl Edge {
         let max_open = config.max_connections.min(file_limit());
         let cache = Arc::new(Store::new(&config.cache));
         let config = Arc::new(config);
+        let exporter = Exporter::start(&config.traces)?;
         let mut threads = Vec::new();
         for n in 0..count {
             let plan = Plan {
@@ -184,6 +192,7 @@ impl Edge {
                 sites: sites.clone(),
                 listeners: listeners.iter_mut().filter_map(Iterator::next).collect(),
                 log: access_log.buffer(),
+                tracer: exporter.as_ref().map(Exporter::tracer),
                 counters: metrics.thread(),
                 open: open.clone(),
                 max_open,
@@ -199,7 +208,7 @@ impl Edge {
             threads.push(keeper.map_err(EdgeError::Thread)?);
         }
         let addresses = addresses.into_iter().map(|(address, _)| address).collect();
-        Ok(Self { endpoints, addresses, tls, acme, end, threads, cache })
+        Ok(Self { endpoints, addresses, tls, acme, exporter, end, threads, cache })
     }
 
     /// Where it listens, ports as bound, in the order of the settings, and whether TLS is spoken there.
@@ -217,6 +226,9 @@ impl Edge {
         if let Some(acme) = self.tls.as_ref().and_then(|tls| tls.acme()) {
             acme.metrics().register(registry);
         }
+        if let Some(exporter) = &self.exporter {
+            exporter.register(registry);
+        }
     }
 
     /// The same of TCP only.
@@ -231,7 +243,7 @@ impl Edge {
 
     /// Stops accepting, closes idle connections, lets requests in flight finish for up to `grace`, then cuts.
     pub async fn shutdown(mut self, grace: Duration) {
-        let acme = self.acme.take();
+        let (acme, exporter) = (self.acme.take(), self.exporter.take());
         self.end.send_replace(Some(Instant::now() + grace));
         let threads = std::mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(move || {
@@ -239,6 +251,10 @@ impl Edge {
             for thread in threads {
                 // Its panic was reported when it happened.
                 let _ = thread.join();
+            }
+            // Its tracers went with the threads.
+            if let Some(exporter) = exporter {
+                exporter.finish();
             }
         });
         let _ = joined.await;
@@ -297,6 +313,8 @@ async fn run(plan: Plan, workers: impl FnOnce() -> Workers, started: mpsc::SyncS
         scratch: Scratch::new(),
         compressors: Rc::default(),
         log: RefCell::new(plan.log),
+        tracer: plan.tracer,
+        timed: plan.config.timed_networks(),
         log_fields: LogFields::new(&plan.config.access_log),
         log_waits: Notify::new(),
         server_header: plan.config.server_header.as_ref().and_then(|v| HeaderValue::from_str(v).ok()),

@@ -25,6 +25,7 @@ use crate::request_id;
 use crate::sites::Route;
 use crate::steps::Later;
 use crate::thread::Thread;
+use crate::timeline::Timeline;
 
 /// A request and its response. Dropping it, wherever that happens, logs and measures the request.
 pub(crate) struct Exchange {
@@ -44,6 +45,8 @@ pub(crate) struct Exchange {
     pub(crate) worker: Option<Arc<Worker>>,
     /// How the answer of a server behind this one came about.
     pub(crate) report: Option<Box<Report>>,
+    /// What took how long, where somebody wants to know.
+    pub(crate) timeline: Option<Box<Timeline>>,
     /// What steps want done to the response, whoever answers; the last goes first.
     pub(crate) later: Vec<Later>,
     /// Where a step that bounds the request's body says that it broke it off.
@@ -116,7 +119,22 @@ impl Exchange {
             let (thread, peer) = (&exchange.thread, exchange.connection.peer());
             exchange.client = forward::client(peer, request.headers(), |address| thread.is_trusted(address));
         }
+        if exchange.thread.tracer.is_some() || !exchange.thread.timed.is_empty() {
+            exchange.watch(request);
+        }
         exchange
+    }
+
+    /// Begins a timeline where one is wanted.
+    #[cold]
+    fn watch(&mut self, request: &Request<RequestBody>) {
+        let thread = self.thread.clone();
+        if let Some(tracer) = &thread.tracer {
+            Timeline::begin_trace(self, tracer, request.method(), request.uri().path(), request.headers());
+        }
+        if thread.timed.iter().any(|network| network.contains(self.client)) {
+            Timeline::tell(self);
+        }
     }
 
     /// For what arrived in place of a request.
@@ -155,6 +173,7 @@ impl Exchange {
             identity: None,
             worker: None,
             report: None,
+            timeline: None,
             later: Vec::new(),
             body_fault: None,
             status: StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST),

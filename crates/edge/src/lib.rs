@@ -32,6 +32,7 @@ mod steps;
 mod stream;
 mod template;
 mod thread;
+mod timeline;
 mod tunnel;
 mod websocket;
 mod workers;

@@ -16,7 +16,7 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
@@ -46,6 +46,7 @@ use crate::sites::Route;
 use crate::steps::Flow;
 use crate::stream::{Plain, Stream};
 use crate::thread::Thread;
+use crate::timeline::{self, Timeline};
 use crate::websocket::{self, Handshake};
 
 /// For clients that come when all connections are taken.
@@ -320,6 +321,9 @@ async fn pass(
         Place::Elsewhere(_) => &Vec::new(),
         Place::Route(route) => {
             exchange.route = Some(route.clone());
+            if route.server_timing {
+                Timeline::tell(exchange);
+            }
             &route.steps
         }
         Place::Worker(_) => {
@@ -331,22 +335,34 @@ async fn pass(
         // Before the steps: the client's `Connection` must not name, and so remove, what they add.
         headers::strip_request(request.headers_mut());
     }
+    if let Some(timeline) = &exchange.timeline {
+        timeline.propagate(request.headers_mut(), false);
+    }
     for step in steps {
-        match step.before(exchange, &mut request).await {
+        let started = timeline::start(exchange);
+        let flow = step.before(exchange, &mut request).await;
+        timeline::end(exchange, started, step.kind(), false);
+        match flow {
             Flow::On => {}
             Flow::Answer(answer) => return Ok(*answer),
             Flow::Refuse(refusal) => return Err(refusal),
         }
     }
-    match place {
-        Place::Elsewhere(answer) => Ok(*answer),
+    if let Some(timeline) = &exchange.timeline {
+        timeline.propagate(request.headers_mut(), true);
+    }
+    let started = timeline::start(exchange);
+    let (kind, answer) = match place {
+        Place::Elsewhere(answer) => return Ok(*answer),
         Place::Route(route) if cached::concerns(exchange, &route, &request) => {
             // Boxed, so that requests that are not cached reserve no room for it.
-            Box::pin(cached::pass(exchange, &route, request, facts)).await
+            ("cache", Box::pin(cached::pass(exchange, &route, request, facts)).await)
         }
-        Place::Route(route) => route.handler.answer(exchange, request, facts).await,
-        Place::Worker(worker) => run_worker(exchange, worker, request, facts).await,
-    }
+        Place::Route(route) => (route.handler.kind(), route.handler.answer(exchange, request, facts).await),
+        Place::Worker(worker) => ("worker", run_worker(exchange, worker, request, facts).await),
+    };
+    timeline::end(exchange, started, kind, true);
+    answer
 }
 
 /// Has a worker answer a client's request.
@@ -442,6 +458,9 @@ fn respond(
     }
     head.version = Version::HTTP_11;
     exchange.decorate(&mut head.headers);
+    if let Some(timeline) = &exchange.timeline {
+        timeline.tell_client(exchange.started, Instant::now(), &mut head.headers);
+    }
     exchange.note_response(&head.headers);
     exchange.status = head.status;
     let body = if asker.head { Content::Empty } else { body };
@@ -454,6 +473,9 @@ pub(crate) fn log_and_measure(exchange: &Exchange) {
     let duration_us = (now - exchange.started).as_micros() as u64;
     exchange.connection.end_request(now);
     exchange.thread.counters.request(exchange.protocol, exchange.status.as_u16(), duration_us);
+    if let Some(tracer) = &exchange.thread.tracer {
+        timeline::finish(exchange, tracer, now);
+    }
     if exchange.noted.is_some() {
         log(exchange, duration_us);
     }
@@ -471,6 +493,8 @@ fn log(exchange: &Exchange, duration_us: u64) {
     let worker = exchange.worker.as_ref().map(|w| (w.account.as_str(), w.script.as_str()));
     let request_fields = fields(&thread.log_fields.request, &noted.request_fields);
     let response_fields = fields(&thread.log_fields.response, &noted.response_fields);
+    let trace_id =
+        exchange.timeline.as_ref().and_then(|timeline| timeline.trace_id()).map(|id| format!("{id:032x}"));
     let first = log.push(&AccessRecord {
         time: thread.clock.since_epoch(exchange.started),
         client: &exchange.client.to_string(),
@@ -486,7 +510,7 @@ fn log(exchange: &Exchange, duration_us: u64) {
         worker,
         route: exchange.route.as_ref().map(|route| route.name.as_str()),
         request_id: exchange.request_id.as_bytes(),
-        trace_id: None,
+        trace_id: trace_id.as_deref(),
         code: exchange.code,
         flags: exchange.code.map(|code| flags::of(code, status)),
         cache: None,

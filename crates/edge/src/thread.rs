@@ -15,6 +15,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use http::{HeaderName, HeaderValue};
 use selvedge_model::{AccountId, RouteTable, ScriptDeployment, ScriptName, Snapshot, Worker};
 use selvedge_router::Network;
+use selvedge_telemetry::traces::Tracer;
 use selvedge_telemetry::{AccessLogBuffer, AccessLogConfig, HttpCounters};
 use slab::Slab;
 use tokio::sync::{Notify, watch};
@@ -50,6 +51,10 @@ pub(crate) struct Thread {
     pub(crate) scratch: Scratch,
     pub(crate) compressors: Rc<Compressors>,
     pub(crate) log: RefCell<AccessLogBuffer>,
+    /// Where traces go, if they go anywhere.
+    pub(crate) tracer: Option<Tracer>,
+    /// Networks of clients that are told what took how long.
+    pub(crate) timed: Vec<Network>,
     /// Fields that lines tell.
     pub(crate) log_fields: LogFields,
     /// Told when a line was put into an empty buffer.

@@ -5,6 +5,7 @@ pub mod diagnostics;
 pub mod http_metrics;
 pub mod hub;
 pub mod ratio;
+pub mod traces;
 
 pub use access_log::{AccessLog, AccessLogBuffer, AccessLogConfig, AccessRecord};
 pub use diagnostics::{Diagnostics, DiagnosticsConfig, DiagnosticsError};

@@ -65,6 +65,17 @@ impl Handler {
         Respond::new(config).map(Self::Respond)
     }
 
+    /// As settings call it, for traces.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Worker(_) => "worker",
+            Self::Proxy(_) => "upstream",
+            Self::Files(_) => "files",
+            Self::Redirect(_) => "redirect",
+            Self::Respond(_) => "respond",
+        }
+    }
+
     /// Answers a request.
     pub(crate) async fn answer(
         &self,

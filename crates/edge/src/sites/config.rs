@@ -25,6 +25,8 @@ pub struct SiteConfig {
     pub uses: Vec<String>,
     /// Fields that have browsers protect users, where the application has not set them: `standard`, `strict` or `off`.
     pub security_headers: SecurityHeaders,
+    /// Tells clients in `Server-Timing` what took how long: edge, each step, what answered.
+    pub server_timing: bool,
     /// What answers. The more specific path wins, not the order.
     pub routes: Vec<RouteConfig>,
 }

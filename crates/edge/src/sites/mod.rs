@@ -50,6 +50,8 @@ pub(crate) struct Route {
     pub(crate) handler: Handler,
     /// Where its answers are cached.
     pub(crate) cache: Option<RouteCache>,
+    /// Clients are told what took how long.
+    pub(crate) server_timing: bool,
 }
 
 /// All settings that sites are made of.
@@ -195,7 +197,7 @@ impl Compiler<'_> {
         steps.extend(self.chain(&format!("{at}.use"), &site.uses));
         let mut routes = Vec::new();
         for (index, route) in site.routes.iter().enumerate() {
-            routes.extend(self.route(&format!("{at}.routes.{index}"), route, &steps));
+            routes.extend(self.route(&format!("{at}.routes.{index}"), route, &steps, site.server_timing));
         }
         let count = routes.len();
         let routes = match Routes::new(routes) {
@@ -231,6 +233,7 @@ impl Compiler<'_> {
         at: &str,
         route: &RouteConfig,
         site: &[Arc<Step>],
+        server_timing: bool,
     ) -> Option<selvedge_router::Route<Arc<Route>>> {
         let path = self.checked(&format!("{at}.path"), route.path.parse::<PathPattern>());
         let methods: Vec<Method> = route
@@ -249,7 +252,8 @@ impl Compiler<'_> {
         steps.extend(self.chain(&format!("{at}.use"), &route.uses));
         let cache = self.checked(&format!("{at}.cache"), RouteCache::new(route));
         let handler = self.handler(at, route)?;
-        let target = Arc::new(Route { name: route.path.clone(), steps, handler, cache: cache? });
+        let target =
+            Arc::new(Route { name: route.path.clone(), steps, handler, cache: cache?, server_timing });
         Some(selvedge_router::Route { path: path?, methods, conditions, weight: route.weight, target })
     }
 

@@ -177,6 +177,31 @@ impl Step {
         })
     }
 
+    /// As settings call it, for traces.
+    pub(crate) fn kind(&self) -> &'static str {
+        match self {
+            Self::Headers(_) => "headers",
+            Self::Ip(_) => "ip",
+            Self::RateLimit(_) => "rate_limit",
+            Self::Cors(_) => "cors",
+            Self::Rewrite(_) => "rewrite",
+            Self::Validate(_) => "validate",
+            Self::Body(_) => "body",
+            Self::Version(_) => "version",
+            Self::Security(_) => "security_headers",
+            Self::Worker(_) => "step_worker",
+            Self::Jwt(_) => "jwt",
+            Self::ApiKey(_) => "api_key",
+            Self::Basic(_) => "basic",
+            Self::ForwardAuth(_) => "forward_auth",
+            Self::Oidc(_) => "oidc",
+            Self::Roles(_) => "roles",
+            Self::Csrf(_) => "csrf",
+            Self::Waf(_) => "waf",
+            Self::Challenge(_) => "challenge",
+        }
+    }
+
     /// Looks at a request before what follows does. It may change it, answer it, and leave something to do for later.
     pub(crate) async fn before(&self, exchange: &mut Exchange, request: &mut Request<RequestBody>) -> Flow {
         match self {
