@@ -190,6 +190,7 @@ impl Exchange {
         Box::new(Self {
             thread: self.thread.clone(),
             connection: self.connection.clone(),
+            timeline: None,
             route: self.route.clone(),
             parameters: self.parameters.clone(),
             identity: self.identity.clone(),
