@@ -129,7 +129,7 @@ fn clients_are_told_what_took_how_long_where_the_site_says_so() {
     let reply = server.get("/");
     let timing = reply.header("server-timing").unwrap();
     let names: Vec<&str> = timing.split(", ").map(|part| part.split_once(";dur=").unwrap().0).collect();
-    assert_eq!(names, ["total", "edge", "headers", "respond"], "{timing}");
+    assert_eq!(names, ["total", "edge", "security_headers", "headers", "respond"], "{timing}");
     assert!(
         timing.split(", ").all(|part| part.split_once(";dur=").unwrap().1.parse::<f64>().is_ok()),
         "{timing}"
