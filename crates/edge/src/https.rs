@@ -27,8 +27,15 @@ const CHALLENGES: &str = "/.well-known/acme-challenge/";
 /// use one connection for several hosts where its certificate covers them (RFC 9113, section 9.1.1), and hostile ones ask
 /// for one host in the handshake and for another afterwards.
 pub(crate) fn fits(exchange: &Exchange, sites: &Sites, host: &str) -> Result<(), Refusal> {
-    let Some(tls) = exchange.thread.entrance.tls.as_ref().filter(|_| sites.asks_clients()) else {
+    if !sites.asks_clients() {
         return Ok(());
+    }
+    let Some(tls) = exchange.thread.entrance.tls.as_ref() else {
+        // Without a listener for TLS nobody can show a certificate.
+        return match sites.site(host) {
+            Some(site) if site.asks_clients => Err(Refusal::MISDIRECTED),
+            _ => Ok(()),
+        };
     };
     let wanted = tls.policy(Some(without_port(host)));
     let fits = match exchange.connection.session() {

@@ -166,3 +166,13 @@ fn mistakes_are_named() {
         assert!(settings.contains(&expected), "{expected} in {problems:#?}");
     }
 }
+
+/// A site that asks its clients for certificates is not served where nobody can show one.
+#[test]
+fn certificates_cannot_be_gone_around() {
+    let server = start_sites(
+        "[[sites]]\nhosts = [\"a.example\"]\ntls = { client_ca = \"ca.pem\" }\n[[sites.routes]]\nrespond = { body = \"secret\" }\n",
+    );
+    let reply = ask(&server, "a.example", "GET /", "");
+    assert_eq!((reply.status, reply.code().as_str()), (421, "misdirected_request"));
+}

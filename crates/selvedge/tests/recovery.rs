@@ -378,6 +378,12 @@ fn a_host_that_hangs_is_ended() {
     assert_eq!(selvedge.get("w", "/").body, "one");
     let pid = host(&selvedge, "account default");
     kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::STOP).unwrap();
+    // A thread on another core stops a moment later.
+    eventually("all of its threads stand still", || {
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+        let mut states = threads.map(|thread| std::fs::read_to_string(thread.path().join("stat")).unwrap());
+        states.all(|state| state.rsplit_once(") ").unwrap().1.starts_with('T')).then_some(())
+    });
     // Long before its own limit of thirty seconds.
     let answer = selvedge.get("w", "/");
     assert_eq!((answer.status, answer.body.as_str()), (200, "one"), "{answer:?}");

@@ -38,6 +38,8 @@ pub struct Sites {
 pub(crate) struct Site {
     /// Whether requests without TLS are sent to HTTPS; `None` leaves it to what is usual.
     pub(crate) redirect: Option<bool>,
+    /// Its clients have to show certificates, or may.
+    pub(crate) asks_clients: bool,
     routes: Routes<Arc<Route>>,
 }
 
@@ -212,7 +214,8 @@ impl Compiler<'_> {
             self.problem(&format!("{at}.tls"), problem);
         }
         let redirect = if site.tls.mode() == TlsMode::Off { Some(false) } else { site.tls.redirect() };
-        let compiled = Arc::new(Site { redirect, routes });
+        let asks_clients = site.tls.client_ca().is_some();
+        let compiled = Arc::new(Site { redirect, asks_clients, routes });
         if site.hosts.is_empty() {
             self.problem(
                 &format!("{at}.hosts"),

@@ -15,8 +15,8 @@ use crate::exchange::Exchange;
 pub(crate) struct ApiKeyStep(ApiKeys);
 
 impl ApiKeyStep {
-    pub(super) fn new(config: &ApiKeyConfig) -> Result<Self, String> {
-        ApiKeys::new(config, Path::new("")).map(Self).map_err(|error| error.to_string())
+    pub(super) fn new(config: &ApiKeyConfig, base: &Path) -> Result<Self, String> {
+        ApiKeys::new(config, base).map(Self).map_err(|error| error.to_string())
     }
 
     pub(super) fn before(&self, exchange: &mut Exchange, request: &mut Request<RequestBody>) -> Flow {

@@ -14,8 +14,8 @@ use crate::exchange::Exchange;
 pub(crate) struct BasicStep(Basic);
 
 impl BasicStep {
-    pub(super) fn new(config: &BasicConfig) -> Result<Self, String> {
-        Basic::new(config, Path::new("")).map(Self).map_err(|error| error.to_string())
+    pub(super) fn new(config: &BasicConfig, base: &Path) -> Result<Self, String> {
+        Basic::new(config, base).map(Self).map_err(|error| error.to_string())
     }
 
     pub(super) async fn before(&self, exchange: &mut Exchange, request: &mut Request<RequestBody>) -> Flow {

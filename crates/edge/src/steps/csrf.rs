@@ -15,8 +15,8 @@ use crate::template::authority_of;
 pub(crate) struct CsrfStep(Csrf);
 
 impl CsrfStep {
-    pub(super) fn new(config: &CsrfConfig) -> Result<Self, String> {
-        Csrf::new(config, Path::new("")).map(Self)
+    pub(super) fn new(config: &CsrfConfig, base: &Path) -> Result<Self, String> {
+        Csrf::new(config, base).map(Self)
     }
 
     pub(super) fn before(&self, exchange: &mut Exchange, request: &Request<RequestBody>) -> Flow {

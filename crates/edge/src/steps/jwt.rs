@@ -16,9 +16,9 @@ use crate::exchange::Exchange;
 pub(crate) struct JwtStep(Jwt);
 
 impl JwtStep {
-    pub(super) fn new(config: &JwtConfig) -> Result<Self, String> {
+    pub(super) fn new(config: &JwtConfig, base: &Path) -> Result<Self, String> {
         let fetcher = Fetcher::new(&[]).map_err(|error| error.to_string())?;
-        Jwt::new(config, Path::new(""), &fetcher).map(Self).map_err(|error| error.to_string())
+        Jwt::new(config, base, &fetcher).map(Self).map_err(|error| error.to_string())
     }
 
     pub(super) async fn before(&self, exchange: &mut Exchange, request: &mut Request<RequestBody>) -> Flow {

@@ -161,15 +161,15 @@ impl Step {
             StepConfig::Body(config) => Self::Body(Box::new(body::BodyStep::new(config)?)),
             StepConfig::Version(config) => Self::Version(Box::new(version::VersionStep::new(config)?)),
             StepConfig::Worker(config) => Self::Worker(worker::WorkerStep::new(config)?),
-            StepConfig::Jwt(config) => Self::Jwt(Box::new(jwt::JwtStep::new(config)?)),
-            StepConfig::ApiKey(config) => Self::ApiKey(Box::new(api_key::ApiKeyStep::new(config)?)),
-            StepConfig::Basic(config) => Self::Basic(Box::new(basic::BasicStep::new(config)?)),
+            StepConfig::Jwt(config) => Self::Jwt(Box::new(jwt::JwtStep::new(config, base)?)),
+            StepConfig::ApiKey(config) => Self::ApiKey(Box::new(api_key::ApiKeyStep::new(config, base)?)),
+            StepConfig::Basic(config) => Self::Basic(Box::new(basic::BasicStep::new(config, base)?)),
             StepConfig::ForwardAuth(config) => {
                 Self::ForwardAuth(Box::new(forward::ForwardAuthStep::new(config)?))
             }
-            StepConfig::Oidc(config) => Self::Oidc(Box::new(oidc::OidcStep::new(config)?)),
+            StepConfig::Oidc(config) => Self::Oidc(Box::new(oidc::OidcStep::new(config, base)?)),
             StepConfig::Roles(config) => Self::Roles(roles::RolesStep::new(config)?),
-            StepConfig::Csrf(config) => Self::Csrf(Box::new(csrf::CsrfStep::new(config)?)),
+            StepConfig::Csrf(config) => Self::Csrf(Box::new(csrf::CsrfStep::new(config, base)?)),
             StepConfig::Waf(config) => Self::Waf(Box::new(waf::WafStep::new(config, base)?)),
             StepConfig::Challenge(config) => {
                 Self::Challenge(Box::new(challenge::ChallengeStep::new(config)?))

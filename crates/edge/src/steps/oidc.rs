@@ -17,9 +17,9 @@ use crate::template::authority_of;
 pub(crate) struct OidcStep(Oidc);
 
 impl OidcStep {
-    pub(super) fn new(config: &OidcConfig) -> Result<Self, String> {
+    pub(super) fn new(config: &OidcConfig, base: &Path) -> Result<Self, String> {
         let fetcher = Fetcher::new(&[]).map_err(|error| error.to_string())?;
-        Oidc::new(config, Path::new(""), fetcher).map(Self)
+        Oidc::new(config, base, fetcher).map(Self)
     }
 
     pub(super) async fn before(&self, exchange: &mut Exchange, request: &mut Request<RequestBody>) -> Flow {

@@ -392,10 +392,11 @@ impl Import {
                     directive.arguments().iter().filter(|name| !name.starts_with('/')).cloned().collect(),
                 )
             }
-            "add_header" => match self.template(directive, directive.arguments().get(1)) {
-                Some(value) => drop(around.response.insert(argument.to_lowercase(), value)),
-                None => {}
-            },
+            "add_header" => {
+                if let Some(value) = self.template(directive, directive.arguments().get(1)) {
+                    around.response.insert(argument.to_lowercase(), value);
+                }
+            }
             "expires" => match expires(&argument) {
                 Some(value) => drop(around.response.insert("cache-control".into(), value)),
                 None => self.note(directive, "say it by `cache_control` of the files, or a field"),
