@@ -32,7 +32,7 @@ use crate::listen::{self, Listener, Manner};
 use crate::request::accept;
 use crate::request_id::RequestIds;
 use crate::sites::Sites;
-use crate::thread::{Clock, LogFields, Newest, Routes, Thread};
+use crate::thread::{Clock, LogFields, Newest, Places, Routes, Thread};
 use crate::workers::{StandIn, Workers};
 
 /// Open files kept free for everything that is no client connection.
@@ -114,6 +114,7 @@ struct Plan {
     listeners: Vec<(Listener, Manner)>,
     entrance: Arc<Entrance>,
     log: AccessLogBuffer,
+    places: Places,
     tracer: Option<Tracer>,
     counters: Arc<HttpCounters>,
     open: Arc<AtomicUsize>,
@@ -192,6 +193,7 @@ impl Edge {
                 sites: sites.clone(),
                 listeners: listeners.iter_mut().filter_map(Iterator::next).collect(),
                 log: access_log.buffer(),
+                places: Places::new(metrics.places().clone(), n),
                 tracer: exporter.as_ref().map(Exporter::tracer),
                 counters: metrics.thread(),
                 open: open.clone(),
@@ -313,6 +315,7 @@ async fn run(plan: Plan, workers: impl FnOnce() -> Workers, started: mpsc::SyncS
         scratch: Scratch::new(),
         compressors: Rc::default(),
         log: RefCell::new(plan.log),
+        places: plan.places,
         tracer: plan.tracer,
         timed: plan.config.timed_networks(),
         log_fields: LogFields::new(&plan.config.access_log),

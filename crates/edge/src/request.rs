@@ -473,6 +473,7 @@ pub(crate) fn log_and_measure(exchange: &Exchange) {
     let duration_us = (now - exchange.started).as_micros() as u64;
     exchange.connection.end_request(now);
     exchange.thread.counters.request(exchange.protocol, exchange.status.as_u16(), duration_us);
+    exchange.thread.places.count(exchange, duration_us);
     if let Some(tracer) = &exchange.thread.tracer {
         timeline::finish(exchange, tracer, now);
     }

@@ -6,6 +6,7 @@
 )]
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use http::{HeaderName, HeaderValue};
 use selvedge_model::{AccountId, RouteTable, ScriptDeployment, ScriptName, Snapshot, Worker};
 use selvedge_router::Network;
+use selvedge_telemetry::place_metrics::{Place, PlaceCounters, PlaceMetrics};
 use selvedge_telemetry::traces::Tracer;
 use selvedge_telemetry::{AccessLogBuffer, AccessLogConfig, HttpCounters};
 use slab::Slab;
@@ -25,6 +27,7 @@ use crate::config::EdgeConfig;
 use crate::connection::Connection;
 use crate::edge::Explain;
 use crate::entrance::Entrance;
+use crate::exchange::Exchange;
 use crate::http1::Scratch;
 use crate::refusal::Refusal;
 use crate::request_id::RequestIds;
@@ -51,6 +54,8 @@ pub(crate) struct Thread {
     pub(crate) scratch: Scratch,
     pub(crate) compressors: Rc<Compressors>,
     pub(crate) log: RefCell<AccessLogBuffer>,
+    /// What is counted by what answers.
+    pub(crate) places: Places,
     /// Where traces go, if they go anywhere.
     pub(crate) tracer: Option<Tracer>,
     /// Networks of clients that are told what took how long.
@@ -171,6 +176,52 @@ impl Thread {
             tokio::time::sleep(LOG_DELAY).await;
             self.log.borrow_mut().flush();
         }
+    }
+}
+
+/// Counters of what answers.
+pub(crate) struct Places {
+    metrics: PlaceMetrics,
+    /// This thread's number.
+    number: usize,
+    /// Of workers, which come and go.
+    workers: RefCell<HashMap<String, Vec<Counted>>>,
+}
+
+/// Whose worker of a name, and its counters.
+type Counted = (AccountId, Arc<PlaceCounters>);
+
+/// Workers whose counters a thread remembers.
+const WORKERS_MAX: usize = 1000;
+
+impl Places {
+    pub(crate) fn new(metrics: PlaceMetrics, number: usize) -> Self {
+        Self { metrics, number, workers: RefCell::default() }
+    }
+
+    /// Counts a request by the site's route that answered, or else the worker.
+    pub(crate) fn count(&self, exchange: &Exchange, duration_us: u64) {
+        let status = exchange.status.as_u16();
+        if let Some(route) = &exchange.route {
+            let counters = route.counters.get_or_init(|| {
+                self.metrics.place(Place { site: route.site.clone(), route: route.name.clone() })
+            });
+            return counters.request(self.number, status, duration_us);
+        }
+        let Some(worker) = &exchange.worker else { return };
+        let mut workers = self.workers.borrow_mut();
+        if let Some(known) = workers.get(worker.script.as_str())
+            && let Some((_, counters)) = known.iter().find(|(account, _)| *account == worker.account)
+        {
+            return counters.request(self.number, status, duration_us);
+        }
+        if workers.len() >= WORKERS_MAX {
+            workers.clear();
+        }
+        let route = format!("{}/{}", worker.account, worker.script);
+        let counters = self.metrics.place(Place { site: String::new(), route });
+        counters.request(self.number, status, duration_us);
+        workers.entry(worker.script.to_string()).or_default().push((worker.account.clone(), counters));
     }
 }
 

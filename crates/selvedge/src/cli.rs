@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::client::Client;
 use crate::commands::{
     ca, cache, certs, check, delete, deploy, dev, doctor, fmt, import, init, key, list, logs, profile,
-    reload, rollback, routes, secret, status, tail, trigger, up, versions,
+    reload, rollback, routes, secret, status, tail, top, trigger, up, versions,
 };
 use crate::failure::Outcome;
 use crate::places;
@@ -112,6 +112,8 @@ pub(crate) enum Command {
     Routes(routes::RoutesArgs),
     /// Show sandbox hosts, isolates and memory
     Status(status::StatusArgs),
+    /// Watch requests, latencies, routes and servers live
+    Top(top::TopArgs),
     /// Show certificates ordered by ACME
     Certs(certs::CertsArgs),
     /// Look for mistakes in selvedge.toml

@@ -12,12 +12,15 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 
+use serde::Serialize;
+
 use crate::Registry;
+use crate::place_metrics::PlaceMetrics;
 
 /// Protocols as labels.
 const PROTOCOLS: [&str; 3] = ["http/1.0", "http/1.1", "http/2"];
 /// Status classes as labels.
-const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+pub(crate) const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 /// Reasons for connections that were cut, as labels; the order is that of [`CutReason`].
 const CUTS: [&str; 7] =
     ["malformed", "header_timeout", "idle_timeout", "stalled", "io", "handshake_timeout", "glitches"];
@@ -37,7 +40,7 @@ pub const GLITCHES: [&str; 10] = [
     "unknown",
 ];
 /// Upper bounds of the duration histogram, microseconds.
-const BOUNDS_US: [u64; 16] = [
+pub(crate) const BOUNDS_US: [u64; 16] = [
     100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000,
     2_500_000, 10_000_000, 30_000_000,
 ];
@@ -161,6 +164,28 @@ pub enum Protocol {
 #[derive(Clone, Debug, Default)]
 pub struct HttpMetrics {
     threads: Arc<Mutex<Vec<Arc<HttpCounters>>>>,
+    places: PlaceMetrics,
+}
+
+/// Sums since the start, for who compares them with earlier ones.
+#[derive(Clone, Debug, Serialize)]
+pub struct HttpStats {
+    /// Requests by status class, from 1xx to 5xx.
+    pub classes: [u64; CLASSES.len()],
+    /// Upper bounds of the buckets of durations, microseconds.
+    pub bounds_us: [u64; BOUNDS_US.len()],
+    /// Requests by duration; the last bucket has no bound.
+    pub buckets: [u64; BOUNDS_US.len() + 1],
+    /// Requests being answered now.
+    pub requests_in_flight: u64,
+    /// Connections open now.
+    pub connections: u64,
+    /// Connections refused because there were too many.
+    pub shed: u64,
+    /// Bytes read from clients.
+    pub received_bytes: u64,
+    /// Bytes written to clients.
+    pub sent_bytes: u64,
 }
 
 impl HttpMetrics {
@@ -174,6 +199,29 @@ impl HttpMetrics {
     /// Adds the sums to a registry, under `selvedge_http_…`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register_collector(Box::new(self.clone()));
+        self.places.register(registry);
+    }
+
+    /// What is counted by what answers.
+    pub fn places(&self) -> &PlaceMetrics {
+        &self.places
+    }
+
+    /// All sums.
+    pub fn stats(&self) -> HttpStats {
+        let (finished, closed) = (self.sum(|t| &t.finished), self.sum(|t| &t.closed));
+        HttpStats {
+            classes: std::array::from_fn(|c| {
+                (0..PROTOCOLS.len()).map(|p| self.sum(|t| &t.requests[p][c])).sum()
+            }),
+            bounds_us: BOUNDS_US,
+            buckets: std::array::from_fn(|b| self.sum(|t| &t.durations[b])),
+            requests_in_flight: self.sum(|t| &t.started).saturating_sub(finished),
+            connections: self.sum(|t| &t.opened).saturating_sub(closed),
+            shed: self.sum(|t| &t.shed),
+            received_bytes: self.sum(|t| &t.received),
+            sent_bytes: self.sum(|t| &t.sent),
+        }
     }
 
     /// The sum of one number over all threads.

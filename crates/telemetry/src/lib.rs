@@ -4,6 +4,7 @@ pub mod access_log;
 pub mod diagnostics;
 pub mod http_metrics;
 pub mod hub;
+pub mod place_metrics;
 pub mod ratio;
 pub mod traces;
 

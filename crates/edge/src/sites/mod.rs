@@ -6,10 +6,11 @@ pub(crate) mod config;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::{HeaderName, Method, Request};
 use selvedge_router::{Asked, Condition, Found, HostPattern, Hosts, Miss, PathPattern, Routes, Test};
+use selvedge_telemetry::place_metrics::PlaceCounters;
 use selvedge_tls::TlsSite;
 use selvedge_tls::config::TlsMode;
 
@@ -52,6 +53,10 @@ pub(crate) struct Route {
     pub(crate) handler: Handler,
     /// Where its answers are cached.
     pub(crate) cache: Option<RouteCache>,
+    /// For metrics: the site's first host.
+    pub(crate) site: String,
+    /// What is counted of it, once it has answered.
+    pub(crate) counters: OnceLock<Arc<PlaceCounters>>,
     /// Clients are told what took how long.
     pub(crate) server_timing: bool,
 }
@@ -199,7 +204,7 @@ impl Compiler<'_> {
         steps.extend(self.chain(&format!("{at}.use"), &site.uses));
         let mut routes = Vec::new();
         for (index, route) in site.routes.iter().enumerate() {
-            routes.extend(self.route(&format!("{at}.routes.{index}"), route, &steps, site.server_timing));
+            routes.extend(self.route(&format!("{at}.routes.{index}"), route, &steps, site));
         }
         let count = routes.len();
         let routes = match Routes::new(routes) {
@@ -236,7 +241,7 @@ impl Compiler<'_> {
         at: &str,
         route: &RouteConfig,
         site: &[Arc<Step>],
-        server_timing: bool,
+        of: &SiteConfig,
     ) -> Option<selvedge_router::Route<Arc<Route>>> {
         let path = self.checked(&format!("{at}.path"), route.path.parse::<PathPattern>());
         let methods: Vec<Method> = route
@@ -255,8 +260,15 @@ impl Compiler<'_> {
         steps.extend(self.chain(&format!("{at}.use"), &route.uses));
         let cache = self.checked(&format!("{at}.cache"), RouteCache::new(route));
         let handler = self.handler(at, route)?;
-        let target =
-            Arc::new(Route { name: route.path.clone(), steps, handler, cache: cache?, server_timing });
+        let target = Arc::new(Route {
+            name: route.path.clone(),
+            site: of.hosts.first().cloned().unwrap_or_default(),
+            counters: OnceLock::new(),
+            steps,
+            handler,
+            cache: cache?,
+            server_timing: of.server_timing,
+        });
         Some(selvedge_router::Route { path: path?, methods, conditions, weight: route.weight, target })
     }
 

@@ -21,6 +21,7 @@ pub(crate) mod routes;
 pub(crate) mod secret;
 pub(crate) mod status;
 pub(crate) mod tail;
+pub(crate) mod top;
 pub(crate) mod trigger;
 pub(crate) mod up;
 pub(crate) mod versions;
@@ -55,6 +56,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
         Command::Secret(args) => secret::run(&args, shared, terminal),
         Command::Routes(args) => routes::run(&args, shared, terminal),
         Command::Status(args) => status::run(&args, shared, terminal),
+        Command::Top(args) => top::run(&args, shared, terminal),
         Command::Certs(args) => certs::run(&args, shared, terminal),
         Command::Check(args) => check::run(&args, shared, terminal),
         Command::Fmt(args) => fmt::run(&args, shared, terminal),

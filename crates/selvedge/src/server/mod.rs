@@ -4,6 +4,7 @@ mod admin;
 mod lock;
 mod reload;
 mod settings;
+mod stats;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ pub(crate) use settings::{AUTHORITY, CONFIG_NAME, Settings};
 use crate::failure::{Failure, Outcome};
 use lock::DataLock;
 use reload::Reloader;
+use stats::Stats;
 
 /// Where a running Selvedge listens and keeps its data.
 #[derive(Clone, Debug, Serialize)]
@@ -123,8 +125,8 @@ impl Server {
         let sites =
             Sites::new(settings.site_settings(&upstreams)).map_err(|problems| bad_sites(&problems))?;
         let (sites, newest_sites) = watch::channel(Arc::new(sites));
-        let reloader =
-            reread.map(|reread| Reloader::new(reread, &settings, sites.clone(), upstreams, diagnostics));
+        let reloader = reread
+            .map(|reread| Reloader::new(reread, &settings, sites.clone(), upstreams.clone(), diagnostics));
         let surroundings = Surroundings {
             config: settings.edge,
             sites: newest_sites,
@@ -164,11 +166,17 @@ impl Server {
             let _ = explainer.set(control.clone());
         }
         let readiness = Arc::new(Readiness::default());
+        let stats = Stats {
+            metrics: metrics.clone(),
+            upstreams: upstreams.clone(),
+            cache: edge.cache().clone(),
+            engine: engine.handle(),
+        };
         let state = AdminState { readiness: readiness.clone(), registry: Arc::new(registry) };
         let router = selvedge_control::router(control.clone())
             .merge(selvedge_control::for_operator(
                 &control,
-                operator_calls(reloader.clone()).merge(cache_calls(edge.cache().clone())),
+                operator_calls(reloader.clone(), stats).merge(cache_calls(edge.cache().clone())),
             ))
             .merge(admin_router(state));
         readiness.started();
@@ -263,8 +271,10 @@ fn explaining() -> (Explain, Arc<OnceLock<Control>>) {
 }
 
 /// Calls of the API that concern this process.
-fn operator_calls(reloader: Option<Reloader>) -> Router {
-    Router::new().route("/api/v1/reload", axum::routing::post(async || reload::call(reloader).await))
+fn operator_calls(reloader: Option<Reloader>, stats: Stats) -> Router {
+    Router::new()
+        .route("/api/v1/reload", axum::routing::post(async || reload::call(reloader).await))
+        .route("/api/v1/stats", axum::routing::get(async move || axum::Json(stats.now())))
 }
 
 /// SIGTERM, SIGINT and SIGHUP.
