@@ -250,6 +250,11 @@ impl EdgeBody {
         Self { content: Content::Empty, exchange: None }
     }
 
+    /// The id of the request that this ends.
+    pub(crate) fn request_id(&self) -> Option<&HeaderValue> {
+        self.exchange.as_ref().map(|exchange| &exchange.request_id)
+    }
+
     /// The lines of a head that was made before.
     pub(crate) fn lines(&self) -> &[u8] {
         match &self.content {

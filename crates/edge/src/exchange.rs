@@ -211,7 +211,7 @@ impl Exchange {
         if self.connection.session().is_some() { "https" } else { "http" }
     }
 
-    /// Adds the fields that every response has.
+    /// Adds the fields that every response has. Over HTTP/1 they are written with the head (`http1/response.rs`).
     pub(crate) fn decorate(&self, headers: &mut HeaderMap) {
         headers.insert(REQUEST_ID, self.request_id.clone());
         if let Some(server) = &self.thread.server_header {

@@ -457,7 +457,9 @@ fn respond(
         head.headers.remove(header::CONTENT_LENGTH);
     }
     head.version = Version::HTTP_11;
-    exchange.decorate(&mut head.headers);
+    if exchange.protocol == Protocol::Http2 {
+        exchange.decorate(&mut head.headers);
+    }
     if let Some(timeline) = &exchange.timeline {
         timeline.tell_client(exchange.started, Instant::now(), &mut head.headers);
     }

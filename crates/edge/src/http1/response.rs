@@ -17,6 +17,7 @@ use super::After;
 use super::socket::Socket;
 use crate::body::{EdgeBody, Fault};
 use crate::file_body::ToSend;
+use crate::headers::REQUEST_ID;
 use crate::thread::Thread;
 
 /// A part of a body up to this size is copied behind what is before it; larger ones are written from where they are.
@@ -66,7 +67,7 @@ pub(super) async fn send(
         && !head.headers.contains_key(header::CONNECTION)
         && socket.may_go_on();
     let switches = head.status == StatusCode::SWITCHING_PROTOCOLS;
-    put_head(&head, body.lines(), delimiter, keep || switches, terms, thread, &mut out);
+    put_head(&head, &body, delimiter, keep || switches, terms, thread, &mut out);
     drop(head);
     let mut body = pin!(Some(body));
     let mut sending = Sending {
@@ -104,7 +105,7 @@ fn delimiter(head: &response::Parts, body: &impl Body, terms: Terms) -> Delimite
 /// Appends the head. What delimits the body is said here and nowhere else.
 fn put_head(
     head: &response::Parts,
-    lines: &[u8],
+    body: &EdgeBody,
     delimiter: Delimiter,
     keep: bool,
     terms: Terms,
@@ -115,11 +116,19 @@ fn put_head(
     // The length that a body would have may be told where there is none, except where there never is one.
     let tells = delimiter == Delimiter::None && head.status != StatusCode::NO_CONTENT;
     for (name, value) in &head.headers {
-        if *name != header::CONTENT_LENGTH || tells {
+        let own = body.request_id().is_some()
+            && (*name == REQUEST_ID || *name == header::SERVER && thread.server_header.is_some());
+        if (*name != header::CONTENT_LENGTH || tells) && !own {
             put_field(name.as_str().as_bytes(), value.as_bytes(), out);
         }
     }
-    out.extend_from_slice(lines);
+    out.extend_from_slice(body.lines());
+    if let Some(id) = body.request_id() {
+        put_field(REQUEST_ID.as_str().as_bytes(), id.as_bytes(), out);
+        if let Some(server) = &thread.server_header {
+            put_field(b"server", server.as_bytes(), out);
+        }
+    }
     match delimiter {
         Delimiter::Length(length) => put_length(length, out),
         Delimiter::Chunks => put_field(b"transfer-encoding", b"chunked", out),
