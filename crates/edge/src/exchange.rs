@@ -40,6 +40,8 @@ pub(crate) struct Exchange {
     pub(crate) route: Option<Arc<Route>>,
     /// What the parameters of the route's path are.
     pub(crate) parameters: Parameters,
+    /// The path that the request goes on with, where that is not the one it came with.
+    pub(crate) plainer: Option<String>,
     /// Who asks, once a step has found out.
     pub(crate) identity: Option<Arc<Identity>>,
     pub(crate) worker: Option<Arc<Worker>>,
@@ -170,6 +172,7 @@ impl Exchange {
             client,
             route: None,
             parameters: Parameters::new(),
+            plainer: None,
             identity: None,
             worker: None,
             report: None,
@@ -193,6 +196,7 @@ impl Exchange {
             timeline: None,
             route: self.route.clone(),
             parameters: self.parameters.clone(),
+            plainer: None,
             identity: self.identity.clone(),
             request_id: self.request_id.clone(),
             later: Vec::new(),

@@ -60,6 +60,11 @@ impl Refusal {
         "no_such_worker",
         "No worker answers for this host and path; deploy one with `selvedge deploy` or give one a route here.",
     );
+    pub(crate) const AMBIGUOUS_PATH: Self = Self::new(
+        StatusCode::BAD_REQUEST,
+        "ambiguous_path",
+        "This path may be read in two ways that lead to different places. Write it without %2F, %5C, %00, backslashes and semicolons.",
+    );
     pub(crate) const NO_ROUTE: Self =
         Self::new(StatusCode::NOT_FOUND, "no_route", "This site has nothing at this address.");
     pub(crate) const NO_FILE: Self =

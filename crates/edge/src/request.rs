@@ -10,6 +10,7 @@
 //!
 //! [`serve`] runs the steps from 3 to 6 for each request; everything happens on the thread that accepted.
 
+use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
@@ -19,11 +20,11 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header};
 use http_body::Body;
 use selvedge_engine::{EngineError, RequestContext};
 use selvedge_model::Worker;
-use selvedge_router::Miss;
+use selvedge_router::{Miss, has_dot_segments, other_reading, plain};
 use selvedge_telemetry::AccessRecord;
 use selvedge_telemetry::http_metrics::Protocol;
 
@@ -238,27 +239,33 @@ enum Place {
 }
 
 /// Step 4. Finds the route of the host's site. Hosts without one belong to workers: of the host's and path's, the version
-/// whose turn it is.
+/// whose turn it is. Paths are compared in their plain form; a request goes on as it came, unless another route would have taken it then.
 fn find(exchange: &mut Exchange, host: &str, request: &Request<RequestBody>) -> Result<Place, Refusal> {
     if let Some(answer) = acme::answer(exchange, request) {
         return Ok(Place::Elsewhere(Box::new(answer)));
     }
-    let thread = &exchange.thread;
+    let thread = exchange.thread.clone();
     let sites = thread.sites();
+    let path = plain(request.uri().path());
     if let Some(site) = sites.site(host) {
         if let Some(elsewhere) = https::redirect(exchange, site, host, request) {
             return Ok(Place::Elsewhere(Box::new(elsewhere)));
         }
         https::fits(exchange, &sites, host)?;
-        let route =
-            |method: &Method| site.route(request, method, exchange.client, || thread.dice.borrow_mut().f64());
+        // One throw, so that all readings of a path meet the same fate.
+        let throw = OnceCell::new();
+        let dice = || *throw.get_or_init(|| thread.dice.borrow_mut().f64());
+        let route = |path: &str, method: &Method| site.route(request, path, method, exchange.client, dice);
         // A preflight asks on behalf of another method, and belongs to the route of that.
         let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_METHOD);
-        let preflight = asked.filter(|_| *request.method() == Method::OPTIONS).and_then(|asked| {
-            let method = Method::from_bytes(asked.as_bytes()).ok()?;
-            route(&method).ok().filter(|found| found.target.has_cors())
-        });
-        let found = match preflight.map_or_else(|| route(request.method()), Ok) {
+        let asked = asked.filter(|_| *request.method() == Method::OPTIONS);
+        let asked = asked.and_then(|asked| Method::from_bytes(asked.as_bytes()).ok());
+        let look = |path: &str| {
+            let preflight = asked.as_ref().and_then(|method| route(path, method).ok());
+            let preflight = preflight.filter(|found| found.target.has_cors());
+            preflight.map_or_else(|| route(path, request.method()), Ok)
+        };
+        let found = match look(&path) {
             Ok(found) => found,
             Err(Miss::NotFound) => return Err(Refusal::NO_ROUTE),
             Err(Miss::Method(methods)) => {
@@ -266,12 +273,33 @@ fn find(exchange: &mut Exchange, host: &str, request: &Request<RequestBody>) -> 
                 return Err(Refusal::ROUTE_METHOD);
             }
         };
+        let is_same = |path: &str| look(path).is_ok_and(|other| Arc::ptr_eq(other.target, found.target));
+        // Whoever answers may read it so, and the rules of that path were not asked.
+        if other_reading(&path).is_some_and(|other| !is_same(&other)) {
+            return Err(Refusal::AMBIGUOUS_PATH);
+        }
+        let as_it_came = request.uri().path();
+        if path != as_it_came && (has_dot_segments(as_it_came) || !is_same(as_it_came)) {
+            exchange.plainer = Some(path.into_owned());
+        }
+        let target = found.target.clone();
         exchange.parameters = found.parameters;
-        return Ok(Place::Route(found.target.clone()));
+        return Ok(Place::Route(target));
     }
     let mut routes = thread.routes.borrow_mut();
-    let deployment = routes.lookup(host, request.uri().path()).ok_or(Refusal::NO_SUCH_WORKER)?;
+    let deployment = routes.lookup(host, &path).ok_or(Refusal::NO_SUCH_WORKER)?;
     thread.pick(deployment).map(Place::Worker)
+}
+
+/// The same address with another path.
+fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
+    let target = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(target.parse().ok()?);
+    Uri::from_parts(parts).ok()
 }
 
 /// Says which methods an address takes.
@@ -337,6 +365,9 @@ async fn pass(
     }
     if let Some(timeline) = &exchange.timeline {
         timeline.propagate(request.headers_mut(), false);
+    }
+    if let Some(path) = exchange.plainer.take() {
+        *request.uri_mut() = with_path(request.uri(), &path).ok_or(Refusal::AMBIGUOUS_PATH)?;
     }
     for step in steps {
         let started = timeline::start(exchange);

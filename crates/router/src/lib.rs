@@ -12,12 +12,14 @@ mod address;
 mod condition;
 mod host;
 mod path;
+mod plain;
 mod site;
 
 pub use address::{BadNetwork, Network};
 pub use condition::{Condition, Test};
 pub use host::{BadHost, HostPattern, Hosts};
 pub use path::{BadPath, PathPattern};
+pub use plain::{has_dot_segments, other_reading, plain};
 pub use site::{Asked, Found, Miss, Route, Routes};
 
 /// What the parameters of a path are in a request, in the order of the pattern.

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use regex::Regex;
 
+use crate::plain::plain;
+
 /// Longest pattern, bytes.
 const LENGTH_MAX: usize = 2048;
 
@@ -48,7 +50,7 @@ impl FromStr for PathPattern {
         }
         if text.contains(['{', '}']) {
             matchit::Router::new().insert(text, ()).map_err(|error| bad(&error.to_string()))?;
-            return Ok(Self::Parameters(text.into()));
+            return Ok(Self::Parameters(plain(text).into_owned()));
         }
         let (path, prefix) = match text.strip_suffix('*') {
             Some(prefix) => (prefix, true),
@@ -57,7 +59,8 @@ impl FromStr for PathPattern {
         if path.contains('*') {
             return Err(bad("a * may stand at its end only; {name} takes a segment"));
         }
-        Ok(if prefix { Self::Prefix(path.into()) } else { Self::Exact(path.into()) })
+        let path = plain(path).into_owned();
+        Ok(if prefix { Self::Prefix(path) } else { Self::Exact(path) })
     }
 }
 
@@ -87,6 +90,7 @@ mod tests {
         assert!(matches!(parsed("/"), PathPattern::Exact(path) if path == "/"));
         assert!(matches!(parsed("/a/*"), PathPattern::Prefix(path) if path == "/a/"));
         assert!(matches!(parsed("/*"), PathPattern::Prefix(path) if path == "/"));
+        assert!(matches!(parsed("/caf%c3%a9"), PathPattern::Exact(path) if path == "/caf%C3%A9"));
         assert_eq!(parsed("/u/{id}/{*rest}").parameters(), ["id", "rest"]);
         assert_eq!(parsed("~^/v(?<version>[0-9]+)/").parameters(), ["version"]);
         let long = format!("/{}", "x".repeat(3000));

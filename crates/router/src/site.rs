@@ -31,7 +31,7 @@ pub struct Route<T> {
 pub struct Asked<'a> {
     /// Method.
     pub method: &'a Method,
-    /// Path, as it came.
+    /// Path in its plain form.
     pub path: &'a str,
     /// Query without `?`.
     pub query: &'a str,

@@ -122,17 +122,18 @@ impl Route {
 }
 
 impl Site {
-    /// The route that takes a request, as if it were of this method.
+    /// The route that takes a request, as if it were of this method and had this path.
     pub(crate) fn route(
         &self,
         request: &Request<RequestBody>,
+        path: &str,
         method: &Method,
         client: IpAddr,
         dice: impl FnMut() -> f64,
     ) -> Result<Found<'_, Arc<Route>>, Miss> {
         let asked = Asked {
             method,
-            path: request.uri().path(),
+            path,
             query: request.uri().query().unwrap_or_default(),
             headers: request.headers(),
             client,
