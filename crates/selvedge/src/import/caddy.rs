@@ -5,7 +5,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::nginx::{duration_ms, route, set, upstream_url};
+use super::units::{duration_ms, route, set, upstream_url};
 use super::words::{Directive, Ending, parse};
 use super::{Draft, Note};
 

@@ -3,6 +3,7 @@
 mod caddy;
 mod draft;
 mod nginx;
+mod units;
 mod words;
 
 use std::path::Path;
