@@ -126,7 +126,7 @@ pub(super) fn settings(duty: Duty, scene: &Scene) -> String {
         Duty::Files | Duty::Tls => format!("files = {{ root = {files:?} }}"),
         Duty::Proxy => format!("proxy = {{ to = [\"http://{}\"] }}", scene.origin),
         Duty::Cache => {
-            format!("proxy = {{ to = [\"http://{}\"] }}\ncache = {{ default_ttl_s = 3600 }}", scene.origin)
+            format!("proxy = {{ to = [\"http://{}\"] }}\ncache = {{ ttl_ms = 3600000 }}", scene.origin)
         }
     };
     let tls = match duty {

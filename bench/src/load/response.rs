@@ -1,7 +1,7 @@
 //! Finds the end of an HTTP/1.1 response.
 
 /// Longest response taken, bytes.
-pub(crate) const MAX_BYTES: usize = 16 << 20;
+pub(crate) const MAX_BYTES: usize = 128 << 20;
 
 /// A whole response at the start of a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

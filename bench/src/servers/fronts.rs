@@ -189,7 +189,7 @@ impl Front {
                 )
             }
             (Self::Haproxy, Duty::Proxy) => format!(
-                "global\n  nbthread 1\n  maxconn 30000\ndefaults\n  mode http\n  timeout client 1h\n  timeout server 1h\n  \
+                "global\n  nbthread 1\n  maxconn 4000\ndefaults\n  mode http\n  timeout client 1h\n  timeout server 1h\n  \
                  timeout connect 5s\n  http-reuse always\nfrontend f\n  bind {address}\n  default_backend b\nbackend b\n  \
                  server s {origin}\n"
             ),
@@ -199,10 +199,10 @@ impl Front {
                 origin.port()
             ),
             (Self::Caddy, Duty::Files) => format!(
-                "{{\n  admin off\n  auto_https off\n}}\nhttp://127.0.0.1:{port} {{\n  bind 127.0.0.1\n  root * {files}\n  file_server\n}}\n"
+                "{{\n  admin off\n  auto_https off\n}}\nhttp://:{port} {{\n  bind 127.0.0.1\n  root * {files}\n  file_server\n}}\n"
             ),
             (Self::Caddy, Duty::Proxy) => format!(
-                "{{\n  admin off\n  auto_https off\n}}\nhttp://127.0.0.1:{port} {{\n  bind 127.0.0.1\n  reverse_proxy {origin}\n}}\n"
+                "{{\n  admin off\n  auto_https off\n}}\nhttp://:{port} {{\n  bind 127.0.0.1\n  reverse_proxy {origin}\n}}\n"
             ),
             (Self::H2o, Duty::Files | Duty::Tls) => {
                 let ssl = match duty {

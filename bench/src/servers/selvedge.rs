@@ -113,7 +113,8 @@ impl Selvedge {
         let address = |value: &Value| -> Result<SocketAddr> {
             Ok(value.as_str().context("selvedge did not name its address")?.parse()?)
         };
-        let (http, admin) = (address(&addresses["http"][0])?, address(&addresses["admin"])?);
+        let listens = if options.tls { &addresses["https"] } else { &addresses["http"] };
+        let (http, admin) = (address(&listens[0])?, address(&addresses["admin"])?);
         Ok(Self { process, http, admin, token: String::new() })
     }
 
