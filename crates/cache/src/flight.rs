@@ -1,7 +1,7 @@
 //! Fetches under way, so that requests for the same wait for one answer.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 
 use http::{HeaderMap, StatusCode};
@@ -72,12 +72,35 @@ type Key = (Arc<str>, u64);
 
 /// All fetches under way.
 #[derive(Debug, Default)]
-pub struct Flights(Mutex<HashMap<Key, Arc<Flight>>>);
+pub struct Flights(Mutex<All>);
+
+#[derive(Debug, Default)]
+struct All {
+    open: HashMap<Key, Arc<Flight>>,
+    /// Those that nobody joins any more, or could from the start.
+    apart: Vec<Weak<Flight>>,
+}
+
+impl All {
+    fn remove(&mut self, flight: &Arc<Flight>, scope: u64) -> bool {
+        let key = (flight.address.clone(), scope);
+        let known = self.open.get(&key).is_some_and(|known| Arc::ptr_eq(known, flight));
+        if known {
+            self.open.remove(&key);
+        }
+        known
+    }
+
+    fn set_apart(&mut self, flight: &Arc<Flight>) {
+        self.apart.retain(|flight| flight.strong_count() > 0);
+        self.apart.push(Arc::downgrade(flight));
+    }
+}
 
 impl Flights {
     /// The fetch for an address that is under way; else a new one, which is the caller's.
     pub fn join(&self, address: &Arc<str>, scope: u64) -> (Arc<Flight>, bool) {
-        let mut flights = self.0.lock();
+        let flights = &mut self.0.lock().open;
         if let Some(flight) = flights.get(&(address.clone(), scope)) {
             return (flight.clone(), false);
         }
@@ -86,24 +109,40 @@ impl Flights {
         (flight, true)
     }
 
-    /// Nobody new joins it.
+    /// A fetch that nobody joins.
+    pub fn alone(&self, address: &Arc<str>) -> Arc<Flight> {
+        let flight = Arc::new(Flight { address: address.clone(), state: Mutex::default() });
+        self.0.lock().set_apart(&flight);
+        flight
+    }
+
+    /// Nobody new joins it. It still hears of purges.
     pub fn close(&self, flight: &Arc<Flight>, scope: u64) {
-        let key = (flight.address.clone(), scope);
         let mut flights = self.0.lock();
-        if flights.get(&key).is_some_and(|known| Arc::ptr_eq(known, flight)) {
-            flights.remove(&key);
+        if flights.remove(flight, scope) {
+            flights.set_apart(flight);
         }
+    }
+
+    /// It is over.
+    pub fn end(&self, flight: &Arc<Flight>, scope: u64) {
+        self.0.lock().remove(flight, scope);
     }
 
     /// Those of some addresses are not to be stored, and nobody new joins them.
     pub fn purge(&self, meant: impl Fn(&str) -> bool) {
-        self.0.lock().retain(|(address, _), flight| {
+        let mut flights = self.0.lock();
+        let All { open, apart } = &mut *flights;
+        open.retain(|(address, _), flight| {
             let meant = meant(address);
             if meant {
                 flight.state.lock().purged = true;
             }
             !meant
         });
+        for flight in apart.iter().filter_map(Weak::upgrade).filter(|flight| meant(&flight.address)) {
+            flight.state.lock().purged = true;
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
+use crate::disk::DiskBody;
 use crate::policy::Freshness;
 use crate::variant::Variant;
 
@@ -14,17 +15,30 @@ use crate::variant::Variant;
 const OVERHEAD: usize = 640;
 /// Bodies up to this size are one piece of memory, bytes.
 const ONE_PIECE: usize = 256 * 1024;
+/// How often tiers below are told that a response is in use, milliseconds.
+const TOUCH_MS: u64 = 600_000;
 /// Tags of one response that count.
 pub const TAGS_MAX: usize = 128;
 
-/// A body in memory; copies share it.
+/// A body in memory, or in a file; copies share it.
 #[derive(Clone, Debug, Default)]
 pub struct Stock {
     parts: Arc<[Bytes]>,
     length: u64,
+    file: Option<Arc<DiskBody>>,
 }
 
 impl Stock {
+    /// In a file.
+    pub fn on_disk(file: Arc<DiskBody>) -> Self {
+        Self { parts: Arc::default(), length: file.len(), file: Some(file) }
+    }
+
+    /// The file, where it is not in memory.
+    pub fn file(&self) -> Option<&Arc<DiskBody>> {
+        self.file.as_ref()
+    }
+
     /// Of its parts. Small ones are put together, which also lets go of larger memory that they are pieces of.
     pub fn new(parts: Vec<Bytes>) -> Self {
         let length: usize = parts.iter().map(Bytes::len).sum();
@@ -35,7 +49,7 @@ impl Stock {
         } else {
             parts
         };
-        Self { parts: parts.into(), length: length as u64 }
+        Self { parts: parts.into(), length: length as u64, file: None }
     }
 
     /// Bytes.
@@ -48,12 +62,12 @@ impl Stock {
         self.length == 0
     }
 
-    /// All parts, in order.
+    /// All parts in memory, in order.
     pub fn parts(&self) -> &[Bytes] {
         &self.parts
     }
 
-    /// The parts of a range of it.
+    /// The parts of a range of it, in memory.
     pub fn slice(&self, range: std::ops::Range<u64>) -> Vec<Bytes> {
         let mut at = 0;
         let mut found = Vec::new();
@@ -93,6 +107,8 @@ pub struct Object {
     expired: AtomicBool,
     /// Somebody asks about it until then, milliseconds since the Unix epoch.
     asking: AtomicU64,
+    /// When tiers below were told that it is in use, milliseconds since the Unix epoch.
+    touched: AtomicU64,
 }
 
 impl Object {
@@ -114,7 +130,8 @@ impl Object {
                 HeaderValue::try_from(httpdate::fmt_http_date(arrived)).map(|date| (header::DATE, date)),
             );
         }
-        let plain = body.parts().len() <= 1 && !headers.contains_key("cache-status");
+        let plain = body.parts().len() <= 1 && body.file().is_none() && !headers.contains_key("cache-status");
+        let arrived = freshness.arrived;
         Self {
             address,
             status,
@@ -126,6 +143,7 @@ impl Object {
             tags,
             expired: AtomicBool::new(false),
             asking: AtomicU64::new(0),
+            touched: AtomicU64::new(arrived),
         }
     }
 
@@ -134,7 +152,10 @@ impl Object {
         let fields: usize =
             self.headers.iter().map(|(name, value)| name.as_str().len() + 2 * value.len() + 96).sum();
         let tags: usize = self.tags.iter().map(|tag| tag.len() + 16).sum();
-        let body = usize::try_from(self.body.len()).unwrap_or(usize::MAX);
+        let body = match self.body.file() {
+            Some(file) => file.size(),
+            None => usize::try_from(self.body.len()).unwrap_or(usize::MAX),
+        };
         body.saturating_add(fields + tags + self.variant.size() + 2 * self.address.len() + OVERHEAD)
     }
 
@@ -146,6 +167,15 @@ impl Object {
     /// Purges it softly.
     pub fn expire(&self) {
         self.expired.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether tiers below are to be told that it is in use: now and then.
+    pub fn touch(&self, now: u64) -> bool {
+        let due = self.touched.load(Ordering::Relaxed).saturating_add(TOUCH_MS) <= now;
+        if due {
+            self.touched.store(now, Ordering::Relaxed);
+        }
+        due
     }
 
     /// Whether the caller is the one to ask its origin, for up to `patience` milliseconds.

@@ -1,5 +1,7 @@
 //! Settings of the edge's cache: of all of it, and of one route.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -11,11 +13,41 @@ pub struct StoreConfig {
     pub memory_bytes: u64,
     /// The largest response that is cached, bytes. At most an eighth of the memory.
     pub object_bytes: u64,
+    /// Keeps responses on a disk as well: those for which memory has no room, and all over a restart.
+    pub disk: Option<DiskConfig>,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { memory_bytes: 256 << 20, object_bytes: 16 << 20 }
+        Self { memory_bytes: 256 << 20, object_bytes: 16 << 20, disk: None }
+    }
+}
+
+/// Cached responses on a disk: `[edge.cache.disk]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct DiskConfig {
+    /// A directory of its own; without one it is `cache` in the data directory. What is in it may be thrown away.
+    pub path: PathBuf,
+    /// Room on the disk, bytes.
+    pub bytes: u64,
+    /// The largest response that is kept, bytes. At most an eighth of the room.
+    pub object_bytes: u64,
+}
+
+impl Default for DiskConfig {
+    fn default() -> Self {
+        Self { path: PathBuf::new(), bytes: 10 << 30, object_bytes: 1 << 30 }
+    }
+}
+
+impl DiskConfig {
+    fn problem(&self) -> Option<String> {
+        if self.bytes < 1 << 20 {
+            return Some("disk: bytes must be at least 1048576".into());
+        }
+        (self.object_bytes > self.bytes / 8)
+            .then(|| "disk: object_bytes must be at most an eighth of bytes".into())
     }
 }
 
@@ -25,8 +57,10 @@ impl StoreConfig {
         if self.memory_bytes < 1 << 20 {
             return Some("memory_bytes must be at least 1048576".into());
         }
-        (self.object_bytes > self.memory_bytes / 8)
-            .then(|| "object_bytes must be at most an eighth of memory_bytes".into())
+        if self.object_bytes > self.memory_bytes / 8 {
+            return Some("object_bytes must be at most an eighth of memory_bytes".into());
+        }
+        self.disk.as_ref().and_then(DiskConfig::problem)
     }
 }
 

@@ -40,6 +40,19 @@ pub struct CacheStatus {
 }
 
 impl CacheStatus {
+    /// What it was in a word, for the access log.
+    pub fn word(&self) -> &'static str {
+        match (self.hit, self.forward, self.forward_status) {
+            (Some(ttl), _, _) if ttl < 0 => "stale",
+            (Some(_), _, _) => "hit",
+            (_, Some(Forward::Bypass | Forward::Method), _) => "bypass",
+            _ if self.collapsed => "collapsed",
+            (_, Some(Forward::Stale | Forward::Request), Some(304)) => "revalidated",
+            (_, Some(Forward::Stale), _) => "expired",
+            _ => "miss",
+        }
+    }
+
     /// The member of the list.
     pub fn member(&self) -> String {
         let mut out = NAME.to_owned();

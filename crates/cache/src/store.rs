@@ -1,4 +1,4 @@
-//! Where the edge's cached responses are: in memory, bounded by bytes, shared by all threads.
+//! Where the edge's cached responses are: in memory, bounded by bytes, shared by all threads, and below it (`tiers`).
 //!
 //! What is admitted and what goes is decided by the crate `quick_cache` (Clock-PRO: what is asked for once does not drive out
 //! what is asked for often). Purges by prefix and tag walk over everything: they are rare, and indices would cost every response.
@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use http::HeaderMap;
 use parking_lot::Mutex;
 use quick_cache::sync::Cache;
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter};
 
+use crate::disk::DiskCounts;
 use crate::flight::Flights;
 use crate::object::Object;
 use crate::settings::StoreConfig;
@@ -38,6 +39,18 @@ impl Weighter<Arc<str>, Arc<Entry>> for Bytes {
     fn weight(&self, address: &Arc<str>, entry: &Arc<Entry>) -> u64 {
         let objects: usize = entry.objects.iter().map(|object| object.size()).sum();
         (objects + address.len() + ENTRY) as u64
+    }
+}
+
+/// Counts what has to make room.
+#[derive(Clone, Debug, Default)]
+struct Evictions(Arc<AtomicU64>);
+
+impl Lifecycle<Arc<str>, Arc<Entry>> for Evictions {
+    type RequestState = ();
+
+    fn on_evict(&self, (): &mut (), _: Arc<str>, _: Arc<Entry>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -80,12 +93,21 @@ pub struct Counts {
     pub collapsed: u64,
     /// Responses stored.
     pub stored: u64,
+    /// Requests for which something was found on the disk.
+    pub disk_hits: u64,
+    /// Requests that did not wait for the disk any longer.
+    pub disk_slow: u64,
+    /// Addresses that had to make room in memory.
+    pub evicted: u64,
     /// Bytes in use.
     pub bytes: u64,
     /// Bytes that may be used.
     pub bytes_max: u64,
     /// Addresses with responses.
     pub addresses: u64,
+    /// The same of the disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<DiskCounts>,
 }
 
 /// What happened, to be counted.
@@ -99,21 +121,32 @@ pub enum Event {
     Stale,
     /// A request waited for another one's answer.
     Collapsed,
+    /// A response was stored.
+    Stored,
+    /// Something was found on the disk.
+    DiskHit,
+    /// The disk was too slow.
+    DiskSlow,
 }
+
+/// Kinds of events.
+const EVENTS: usize = 7;
 
 /// All cached responses.
 #[derive(Debug)]
 pub struct Store {
-    cache: Cache<Arc<str>, Arc<Entry>, Bytes>,
+    cache: Cache<Arc<str>, Arc<Entry>, Bytes, DefaultHashBuilder, Evictions>,
     locks: Vec<Mutex<()>>,
     object_bytes: u64,
     /// Fetches under way.
     pub flights: Flights,
-    events: [AtomicU64; 5],
+    events: [AtomicU64; EVENTS],
+    evictions: Evictions,
+    below: tiers::Below,
 }
 
 impl Store {
-    /// An empty one.
+    /// An empty one, in memory only.
     pub fn new(config: &StoreConfig) -> Self {
         // Each shard has its part of the memory, in which the largest response must have room among others.
         let shards = (config.memory_bytes / config.object_bytes.max(1) / 8).clamp(1, 64);
@@ -123,11 +156,15 @@ impl Store {
             .estimated_items_capacity((config.memory_bytes / 32_768).clamp(128, 65_536) as usize)
             .weight_capacity(config.memory_bytes)
             .build();
+        let evictions = Evictions::default();
         let cache = match options {
             Ok(options) => {
-                Cache::with_options(options, Bytes, DefaultHashBuilder::default(), Default::default())
+                Cache::with_options(options, Bytes, DefaultHashBuilder::default(), evictions.clone())
             }
-            Err(_) => Cache::with_weighter(128, config.memory_bytes, Bytes),
+            Err(_) => {
+                let hash = DefaultHashBuilder::default();
+                Cache::with(128, config.memory_bytes, Bytes, hash, evictions.clone())
+            }
         };
         Self {
             cache,
@@ -135,10 +172,12 @@ impl Store {
             object_bytes: config.object_bytes,
             flights: Flights::default(),
             events: Default::default(),
+            evictions,
+            below: tiers::Below::default(),
         }
     }
 
-    /// The largest body that is stored, bytes.
+    /// The largest body that is stored in memory, bytes.
     pub fn object_bytes(&self) -> u64 {
         self.object_bytes
     }
@@ -160,8 +199,8 @@ impl Store {
         if entry.objects.is_empty() { Found::Nothing } else { Found::Others }
     }
 
-    /// Stores a response in place of the one for the same requests. False where it is too large.
-    pub fn put(&self, object: Arc<Object>) -> bool {
+    /// Takes a response into memory, in place of the one for the same requests. False where it is too large.
+    fn take_in(&self, object: &Arc<Object>) -> bool {
         if object.body.len() > self.object_bytes {
             return false;
         }
@@ -170,9 +209,8 @@ impl Store {
             entry.objects.retain(|old| old.variant != object.variant);
             entry.objects.truncate(VARIANTS_MAX - 1);
             entry.passes.retain(|(scope, _)| *scope != object.variant.scope);
-            entry.objects.insert(0, object);
+            entry.objects.insert(0, object.clone());
         });
-        self.events[4].fetch_add(1, Ordering::Relaxed);
         true
     }
 
@@ -195,16 +233,23 @@ impl Store {
         self.cache.insert(address.clone(), Arc::new(entry));
     }
 
-    /// Takes out one response, if it is still there.
-    pub fn remove(&self, object: &Arc<Object>) {
+    /// Takes out of memory one response, if it is still there.
+    fn take_out(&self, object: &Arc<Object>) {
         self.change(&object.address, |entry| entry.objects.retain(|other| !Arc::ptr_eq(other, object)));
     }
 
-    /// Purges: softly, responses are asked about before their next use, and answer while that is done and when it fails; hard, they
-    /// are gone. Returns how many. Answers that are on their way are not stored either.
-    pub fn purge(&self, purge: &Purge, soft: bool) -> u64 {
+    /// Answers that are on their way are not stored.
+    fn purge_flights(&self, purge: &Purge) {
+        self.flights.purge(|address| match purge {
+            Purge::Address(meant) => address == meant,
+            Purge::Prefix(prefix) => address.starts_with(&**prefix),
+            // Which tags an answer will have is not known yet.
+            Purge::Tag(_) | Purge::All => true,
+        });
+    }
+
+    fn purge_memory(&self, purge: &Purge, soft: bool) -> u64 {
         if let Purge::Address(address) = purge {
-            self.flights.purge(|of| of == address);
             let Some(entry) = self.cache.peek(&**address) else { return 0 };
             if soft {
                 entry.objects.iter().for_each(|object| object.expire());
@@ -214,11 +259,6 @@ impl Store {
             }
             return entry.objects.len() as u64;
         }
-        self.flights.purge(|address| match purge {
-            Purge::Prefix(prefix) => address.starts_with(&**prefix),
-            // Which tags an answer will have is not known yet.
-            _ => true,
-        });
         let count = Cell::new(0);
         let cut = RefCell::new(Vec::new());
         self.cache.retain(|_, entry| {
@@ -242,7 +282,7 @@ impl Store {
             }
             false
         });
-        cut.into_inner().iter().for_each(|object| self.remove(object));
+        cut.into_inner().iter().for_each(|object| self.take_out(object));
         count.get()
     }
 
@@ -253,17 +293,21 @@ impl Store {
 
     /// What happened so far.
     pub fn counts(&self) -> Counts {
-        let [hits, misses, stale, collapsed, stored] =
-            [0, 1, 2, 3, 4].map(|n: usize| self.events[n].load(Ordering::Relaxed));
+        let [hits, misses, stale, collapsed, stored, disk_hits, disk_slow] =
+            std::array::from_fn(|n| self.events[n].load(Ordering::Relaxed));
         Counts {
             hits,
             misses,
             stale,
             collapsed,
             stored,
+            disk_hits,
+            disk_slow,
+            evicted: self.evictions.0.load(Ordering::Relaxed),
             bytes: self.cache.weight(),
             bytes_max: self.cache.capacity(),
             addresses: self.cache.len() as u64,
+            disk: self.below.disk.as_ref().map(|disk| disk.counts()),
         }
     }
 }
@@ -273,6 +317,8 @@ fn lock_of(address: &str) -> usize {
     let sum = address.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte)));
     sum as usize % LOCKS
 }
+
+mod tiers;
 
 #[cfg(test)]
 mod tests;

@@ -14,8 +14,8 @@ pub const FIELDS_MAX: usize = 16;
 pub struct Variant {
     /// The route that answered, as a digest of its settings.
     pub scope: u64,
-    fields: Vec<(HeaderName, Option<Vec<u8>>)>,
-    cookies: Vec<(String, Option<Vec<u8>>)>,
+    pub(crate) fields: Vec<(HeaderName, Option<Vec<u8>>)>,
+    pub(crate) cookies: Vec<(String, Option<Vec<u8>>)>,
 }
 
 impl Variant {

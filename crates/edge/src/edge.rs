@@ -182,7 +182,9 @@ impl Edge {
         let (end, ended) = watch::channel(None);
         let open = Arc::new(AtomicUsize::new(0));
         let max_open = config.max_connections.min(file_limit());
-        let cache = Arc::new(Store::new(&config.cache));
+        let cache = Store::open(&config.cache)
+            .map_err(|problem| EdgeError::Config(format!("cache.disk: {problem}")))?;
+        let cache = Arc::new(cache);
         let config = Arc::new(config);
         let exporter = Exporter::start(&config.traces)?;
         let mut threads = Vec::new();
@@ -231,6 +233,7 @@ impl Edge {
         if let Some(exporter) = &self.exporter {
             exporter.register(registry);
         }
+        selvedge_cache::metrics::register(&self.cache, registry);
     }
 
     /// The same of TCP only.

@@ -56,6 +56,8 @@ pub(crate) struct Exchange {
     /// [`CLIENT_CLOSED`] until there is an answer.
     pub(crate) status: StatusCode,
     pub(crate) code: Option<&'static str>,
+    /// What the cache had, in a word.
+    pub(crate) cache: Option<&'static str>,
     /// Of the response's body.
     pub(crate) bytes: u64,
     body: BodyState,
@@ -181,6 +183,7 @@ impl Exchange {
             body_fault: None,
             status: StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST),
             code: None,
+            cache: None,
             bytes: 0,
             body: BodyState::Unread,
             silent: false,

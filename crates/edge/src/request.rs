@@ -547,7 +547,7 @@ fn log(exchange: &Exchange, duration_us: u64) {
         trace_id: trace_id.as_deref(),
         code: exchange.code,
         flags: exchange.code.map(|code| flags::of(code, status)),
-        cache: None,
+        cache: exchange.cache,
         subject: exchange.identity.as_ref().map(|identity| identity.subject.as_str()),
         server: exchange.report.as_ref().and_then(|report| report.server.as_deref()),
         server_us: exchange.report.as_ref().map_or(0, |report| report.waited.as_micros() as u64),

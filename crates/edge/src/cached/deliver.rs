@@ -2,17 +2,20 @@
 
 use std::ops::Range;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use selvedge_cache::condition;
+use selvedge_cache::disk::DiskBody;
 use selvedge_cache::fill::Reader;
 use selvedge_cache::flight::Arriving;
-use selvedge_cache::object::Object;
+use selvedge_cache::object::{Object, Stock};
 use selvedge_cache::range::{Asked, parse};
 use selvedge_cache::status::CacheStatus;
+use tokio::task::JoinHandle;
 
 use crate::body::{Content, Fault, RequestBody};
 
@@ -122,8 +125,8 @@ pub(super) fn object(asker: &Asker, object: &Object, status: &CacheStatus) -> Re
     }
     let mut response = head(&portion, object.status, &object.headers);
     *response.body_mut() = match portion {
-        Portion::Whole => parts(object.body.parts().to_vec()),
-        Portion::Part(range, _) => parts(object.body.slice(range)),
+        Portion::Whole => stock(&object.body, 0..object.body.len()),
+        Portion::Part(range, _) => stock(&object.body, range),
         Portion::Unmodified | Portion::Unsatisfiable(_) => Content::Empty,
     };
     aged(&mut response, asker, object, status);
@@ -134,6 +137,15 @@ fn aged(response: &mut Response<Content>, asker: &Asker, object: &Object, status
     let age = object.freshness.age(asker.now) / 1000;
     response.headers_mut().insert(header::AGE, HeaderValue::from(age));
     add_status(response.headers_mut(), status);
+}
+
+/// A range of a stored body.
+fn stock(body: &Stock, range: Range<u64>) -> Content {
+    match body.file() {
+        Some(_) if range.is_empty() => Content::Empty,
+        Some(file) => Content::boxed(FromDisk { file: file.clone(), range, reading: None }),
+        None => parts(body.slice(range)),
+    }
 }
 
 fn parts(mut parts: Vec<Bytes>) -> Content {
@@ -202,6 +214,54 @@ impl Body for Parts {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+/// A range of a body on the disk, of which one block is in memory at a time.
+struct FromDisk {
+    file: Arc<DiskBody>,
+    /// What is left.
+    range: Range<u64>,
+    reading: Option<JoinHandle<std::io::Result<Bytes>>>,
+}
+
+impl Body for FromDisk {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        let this = &mut *self;
+        if this.range.is_empty() {
+            return Poll::Ready(None);
+        }
+        let reading = this.reading.get_or_insert_with(|| {
+            let (file, range) = (this.file.clone(), this.range.clone());
+            tokio::task::spawn_blocking(move || file.read(&range))
+        });
+        let read = ready!(Pin::new(reading).poll(cx));
+        this.reading = None;
+        Poll::Ready(Some(match read {
+            Ok(Ok(part)) => {
+                this.range.start += part.len() as u64;
+                Ok(Frame::data(part))
+            }
+            // What is not what was written is not sent.
+            Ok(Err(_)) | Err(_) => {
+                this.range.start = this.range.end;
+                Err(Fault { code: "cache_damaged" })
+            }
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.range.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.range.end - self.range.start)
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) struct Fetch {
 
 /// Tells those who wait that there is no answer, however the fetch ends.
 struct Wait {
-    flight: Option<Arc<Flight>>,
+    flight: Arc<Flight>,
     store: Arc<Store>,
     scope: u64,
     landed: bool,
@@ -82,24 +82,42 @@ struct Wait {
 impl Wait {
     fn land(&mut self, landing: Landing) {
         self.landed = true;
-        if let Some(flight) = &self.flight {
-            flight.land(landing);
+        self.flight.land(landing);
+    }
+
+    /// Stores a response, unless it was purged meanwhile.
+    fn stored(&self, object: &Arc<Object>, store: impl FnOnce(&Store, &Arc<Object>) -> bool) -> bool {
+        if self.is_purged() || !store(&self.store, object) {
+            return false;
+        }
+        // A purge looks at flights first: what it does not find there it finds in the store, or else this does.
+        if self.is_purged() {
+            self.store.remove(object);
+            return false;
+        }
+        true
+    }
+
+    /// The disk has a response.
+    fn spooled(&self, object: &Arc<Object>) {
+        if self.is_purged() {
+            self.store.remove(object);
+        } else {
+            self.store.spooled();
         }
     }
 
     fn is_purged(&self) -> bool {
-        self.flight.as_ref().is_some_and(|flight| flight.is_purged())
+        self.flight.is_purged()
     }
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        if let Some(flight) = self.flight.take() {
-            if !self.landed {
-                flight.land(Landing::Failed(Refusal::INTERNAL.into()));
-            }
-            self.store.flights.close(&flight, self.scope);
+        if !self.landed {
+            self.flight.land(Landing::Failed(Refusal::INTERNAL.into()));
         }
+        self.store.flights.end(&self.flight, self.scope);
     }
 }
 
@@ -153,6 +171,7 @@ impl Fetch {
     async fn run(mut self, cache: &RouteCache, flight: Option<Arc<Flight>>, tell: Option<Tell>) {
         let thread = self.exchange.thread.clone();
         let store = thread.cache.clone();
+        let flight = flight.unwrap_or_else(|| store.flights.alone(&self.address));
         let mut wait = Wait { flight, store: store.clone(), scope: cache.scope, landed: false };
         let facts = Facts { content_length: None, hop: true, websocket: false, trailers: false };
         let request = std::mem::replace(&mut self.request, Box::new(Request::new(RequestBody::None)));
@@ -190,13 +209,13 @@ impl Fetch {
             && let Some(old) = &self.old
         {
             let object = Arc::new(self.refresh(cache, old, response.headers(), arrived));
-            let stored = self.store && !wait.is_purged() && store.put(object.clone());
+            let stored = self.store && wait.stored(&object, Store::renew);
             wait.land(Landing::Object(object.clone()));
             return tell(Outcome::Object { object, forward_status: Some(304), stored });
         }
-        match self.storable(cache, &response, arrived, store.object_bytes()) {
+        match self.storable(cache, &response, arrived, store.largest()) {
             Err(why) => {
-                if wait.flight.as_ref().is_some_and(|flight| flight.is_awaited()) {
+                if wait.flight.is_awaited() {
                     store.pass(&self.address, cache.scope, arrived + PASS_MS, arrived);
                 }
                 if !self.store || failed {
@@ -289,15 +308,8 @@ impl Fetch {
         let Terms { freshness, headers, own, variant, length } = terms;
         let store = wait.store.clone();
         let status = response.status();
-        let object = |headers, parts, variant| {
-            Arc::new(Object::new(
-                self.address.clone(),
-                status,
-                headers,
-                Stock::new(parts),
-                freshness,
-                variant,
-            ))
+        let object = |headers, body, variant| {
+            Object::new(self.address.clone(), status, headers, body, freshness, variant)
         };
         let content = match response.into_body() {
             Content::Empty => Ok(Bytes::new()),
@@ -305,9 +317,9 @@ impl Fetch {
             streaming => Err(streaming),
         };
         let mut body = match content {
-            Ok(whole) if own.len() == headers.len() => {
-                let object = object(headers, vec![whole], variant);
-                let stored = !wait.is_purged() && store.put(object.clone());
+            Ok(whole) if own.len() == headers.len() && whole.len() as u64 <= store.object_bytes() => {
+                let object = Arc::new(object(headers, Stock::new(vec![whole]), variant));
+                let stored = wait.stored(&object, Store::put);
                 wait.land(Landing::Object(object.clone()));
                 return tell(Outcome::Object { object, forward_status: Some(status.as_u16()), stored });
             }
@@ -322,19 +334,28 @@ impl Fetch {
         wait.land(Landing::Filling(arriving.clone()));
         let ending = Ending(fill.clone());
         let (mut total, mut keeping) = (0_u64, true);
+        // What is too large for memory is written to the disk while it arrives.
+        let mut spool = None;
         loop {
             match body.frame().await {
                 Some(Ok(frame)) => {
                     let Ok(data) = frame.into_data() else { continue };
                     total += data.len() as u64;
-                    if keeping && total > store.object_bytes() {
+                    if keeping && total.max(length.unwrap_or(0)) > store.object_bytes() {
                         keeping = false;
+                        spool = store.spool(&self.address, cache.scope);
+                        if let Some(spool) = &spool {
+                            fill.parts().into_iter().all(|part| spool.push(part));
+                        }
                         fill.stop_keeping();
                         // Its place is free for those who come now.
-                        wait.flight.take().inspect(|flight| store.flights.close(flight, cache.scope));
+                        store.flights.close(&wait.flight, cache.scope);
+                    }
+                    if spool.as_ref().is_some_and(|spool| !spool.push(data.clone())) {
+                        spool = None;
                     }
                     fill.push(data);
-                    if !keeping && !poll_fn(|cx| fill.poll_room(cx)).await {
+                    if !keeping && !poll_fn(|cx| fill.poll_room(cx)).await && spool.is_none() {
                         return;
                     }
                 }
@@ -345,8 +366,14 @@ impl Fetch {
         if length.is_some_and(|length| length != total) {
             return fill.end(Err("origin_cut"));
         }
-        if keeping && !wait.is_purged() {
-            store.put(object(arriving.headers.clone(), fill.parts(), arriving.variant.clone()));
+        let (headers, variant) = (arriving.headers.clone(), arriving.variant.clone());
+        if keeping {
+            wait.stored(&Arc::new(object(headers, Stock::new(fill.parts()), variant)), Store::put);
+        } else if let Some(spool) = spool.filter(|_| !wait.is_purged()) {
+            fill.end(Ok(()));
+            if let Some(object) = spool.finish(|body| object(headers, body, variant)).await {
+                wait.spooled(&object);
+            }
         }
         fill.end(Ok(()));
         drop(ending);

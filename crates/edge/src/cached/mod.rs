@@ -20,7 +20,7 @@ use selvedge_cache::object::Object;
 use selvedge_cache::policy::{Policy, Use};
 use selvedge_cache::settings::{CacheConfig, CacheSwitch};
 use selvedge_cache::status::{CacheStatus, Forward};
-use selvedge_cache::store::{Event, Found, Purge};
+use selvedge_cache::store::{Event, Found};
 use selvedge_cache::{condition, variant};
 
 use crate::body::{Content, RequestBody};
@@ -61,7 +61,8 @@ impl RouteCache {
 
 /// Whether the cache has to do with a request: its route's answers are cached, or it may change what is.
 pub(crate) fn concerns(exchange: &Exchange, route: &Route, request: &Request<RequestBody>) -> bool {
-    route.cache.is_some() || !is_safe(request.method()) && !exchange.thread.cache.is_empty()
+    let cache = &exchange.thread.cache;
+    route.cache.is_some() || !is_safe(request.method()) && (!cache.is_empty() || cache.has_below())
 }
 
 /// Has a route answer, from the cache where that is on.
@@ -75,7 +76,7 @@ pub(crate) async fn pass(
     let Some(cache) = &route.cache else {
         let address = address(exchange, &request, &CacheConfig::default());
         let answer = route.handler.answer(exchange, request, facts).await;
-        invalidate(exchange, &address, &answer);
+        invalidate(exchange, &address, &answer).await;
         return answer;
     };
     let config = &cache.policy.config;
@@ -86,15 +87,14 @@ pub(crate) async fn pass(
         let address = unsafe_method.then(|| address(exchange, &request, config));
         let mut answer = route.handler.answer(exchange, request, facts).await;
         if let Some(address) = address {
-            invalidate(exchange, &address, &answer);
+            invalidate(exchange, &address, &answer).await;
         }
         if let Ok(answer) = &mut answer {
             let forward = Some(if bypassed { Forward::Bypass } else { Forward::Method });
             let forward_status = Some(answer.status().as_u16());
-            add_status(
-                answer.headers_mut(),
-                &CacheStatus { forward, forward_status, ..CacheStatus::default() },
-            );
+            let status = CacheStatus { forward, forward_status, ..CacheStatus::default() };
+            exchange.cache = Some(status.word());
+            add_status(answer.headers_mut(), &status);
         }
         return answer;
     }
@@ -114,7 +114,13 @@ async fn look(
     let now = now(exchange);
     let address: Arc<str> = address(exchange, &request, config).into();
     let wishes = if config.client_directives { Wishes::of(request.headers()) } else { Wishes::default() };
-    let found = store.find(&address, cache.scope, request.headers(), now);
+    let mut found = store.find(&address, cache.scope, request.headers(), now);
+    if matches!(found, Found::Nothing | Found::Others) && store.has_below() {
+        let below = store.find_below(&address, cache.scope, request.headers(), now).await;
+        if !matches!(below, Found::Nothing) {
+            found = below;
+        }
+    }
     let asker = Asker::new(request, now);
     let (object, forward) = match found {
         Found::Object(object) => {
@@ -123,14 +129,19 @@ async fn look(
             match usage {
                 Use::Fresh => {
                     store.count(Event::Hit);
+                    store.touch(&object, now);
+                    exchange.cache = Some(hit.word());
                     return Ok(deliver::object(&asker, &object, &hit));
                 }
                 Use::StaleWhileRevalidate => {
                     store.count(Event::Stale);
-                    if object.begin_asking(now, PATIENCE_MS) {
+                    exchange.cache = Some("stale");
+                    // Those from below are made for each request: they do not know of each other.
+                    let flight = object.body.file().map(|_| store.flights.join(&address, cache.scope));
+                    if object.begin_asking(now, PATIENCE_MS) && flight.as_ref().is_none_or(|(_, own)| *own) {
                         let fetch =
                             Fetch::new(exchange, route, &asker.request, address, Some(object.clone()), now);
-                        fetch.begin(None, None);
+                        fetch.begin(flight.map(|(flight, _)| flight), None);
                     }
                     return Ok(deliver::object(&asker, &object, &hit));
                 }
@@ -181,6 +192,7 @@ async fn look(
                 _ => None,
             };
             if let Some(answer) = answer {
+                exchange.cache = Some(status.word());
                 store.count(Event::Collapsed);
                 return Ok(answer);
             }
@@ -195,19 +207,26 @@ async fn look(
     exchange.worker = worker;
     match outcome {
         Outcome::Object { object, forward_status, stored } => {
-            if !stored && forward_status != Some(304) {
+            let status = CacheStatus { forward_status, stored, ..status };
+            exchange.cache = Some(status.word());
+            let answer = deliver::object(&asker, &object, &status);
+            let failed = forward_status.is_none_or(|status| status >= 500);
+            if failed && !stored {
                 store.count(Event::Stale);
+                exchange.cache = Some("stale");
             }
-            Ok(deliver::object(&asker, &object, &CacheStatus { forward_status, stored, ..status }))
+            Ok(answer)
         }
         Outcome::Arriving { arriving, reader, headers } => {
             status.forward_status = Some(arriving.status.as_u16());
             status.stored = true;
+            exchange.cache = Some(status.word());
             Ok(deliver::arriving(&asker, &arriving, reader, &headers, &status))
         }
         Outcome::Alone { mut response, detail } => {
             status.forward_status = Some(response.status().as_u16());
             status.detail = detail;
+            exchange.cache = Some(status.word());
             add_status(response.headers_mut(), &status);
             Ok(deliver::alone(&asker, response))
         }
@@ -240,26 +259,25 @@ async fn head(
         }
     }
     let forward_status = Some(answer.status().as_u16());
-    add_status(
-        answer.headers_mut(),
-        &CacheStatus { forward: Some(forward), forward_status, ..CacheStatus::default() },
-    );
+    let status = CacheStatus { forward: Some(forward), forward_status, ..CacheStatus::default() };
+    exchange.cache = Some(status.word());
+    add_status(answer.headers_mut(), &status);
     Ok(answer)
 }
 
 /// After a request that may have changed something: what is stored of its address, and of those its answer names, goes (RFC 9111,
 /// section 4.4).
-fn invalidate(exchange: &Exchange, address: &str, answer: &Result<Response<Content>, Refusal>) {
+async fn invalidate(exchange: &Exchange, address: &str, answer: &Result<Response<Content>, Refusal>) {
     let Ok(answer) = answer else { return };
     if !answer.status().is_success() && !answer.status().is_redirection() {
         return;
     }
     let store = &exchange.thread.cache;
-    store.purge(&Purge::Address(address.to_owned()), false);
+    store.invalidate(address.to_owned()).await;
     for name in [header::LOCATION, header::CONTENT_LOCATION] {
         let location = answer.headers().get(name).and_then(|location| location.to_str().ok());
         if let Some(related) = location.and_then(|location| key::related(address, location)) {
-            store.purge(&Purge::Address(related), false);
+            store.invalidate(related).await;
         }
     }
 }

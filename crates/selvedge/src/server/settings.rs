@@ -143,6 +143,11 @@ impl Settings {
         {
             acme.data = places::certificates(&self.data);
         }
+        if let Some(disk) = &mut self.edge.cache.disk
+            && disk.path.as_os_str().is_empty()
+        {
+            disk.path = self.data.join("cache");
+        }
         if self.engine.code_cache.as_os_str().is_empty() {
             self.engine.code_cache = self.data.join("code-cache");
         }
