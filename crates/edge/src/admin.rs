@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, Uri, header};
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use selvedge_cache::key;
 use selvedge_cache::settings::QueryKey;
 use selvedge_cache::store::{Purge, Store};
-use selvedge_telemetry::{OPENMETRICS_TYPE, Registry, openmetrics};
+use selvedge_telemetry::{Format, HttpMetrics, Registry, exposition};
 use serde::Deserialize;
 
 use crate::Readiness;
+use crate::readiness::Health;
 
 /// What the admin server shows.
 #[derive(Clone, Debug)]
@@ -22,29 +23,43 @@ pub struct AdminState {
     pub readiness: Arc<Readiness>,
     /// Everything that is measured.
     pub registry: Arc<Registry>,
+    /// Durations of requests.
+    pub http: HttpMetrics,
 }
 
 /// `/health/live`, `/health/ready`, `/health/startup` and `/metrics`; to be merged with the control API's.
 pub fn admin_router(state: AdminState) -> Router {
     Router::new()
-        .route("/health/live", get(async || health(None)))
+        .route("/health/live", get(live))
         .route("/health/ready", get(ready))
         .route("/health/startup", get(startup))
         .route("/metrics", get(metrics))
         .with_state(state)
 }
 
-async fn ready(State(state): State<AdminState>) -> Response {
-    health(state.readiness.refusal())
+async fn live(State(state): State<AdminState>) -> Response {
+    health(&state.readiness.live().await)
+}
+
+/// `?upstreams&certificates` makes these matter to who asks.
+async fn ready(State(state): State<AdminState>, RawQuery(query): RawQuery) -> Response {
+    let query = query.unwrap_or_default();
+    let asked = |name: &str| query.split('&').any(|pair| pair.split('=').next() == Some(name));
+    health(&state.readiness.ready(asked).await)
 }
 
 async fn startup(State(state): State<AdminState>) -> Response {
-    health((!state.readiness.has_started()).then_some("starting"))
+    health(&state.readiness.startup())
 }
 
-async fn metrics(State(state): State<AdminState>) -> Response {
-    match openmetrics(&state.registry) {
-        Ok(text) => ([(header::CONTENT_TYPE, OPENMETRICS_TYPE)], text).into_response(),
+async fn metrics(State(state): State<AdminState>, headers: HeaderMap) -> Response {
+    let accept: Vec<&str> = headers.get_all(header::ACCEPT).iter().map(text).collect();
+    let format = Format::accepted(&accept.join(","));
+    match exposition(&state.registry, &state.http, format) {
+        Ok(text) => {
+            let fields = [(header::CONTENT_TYPE, format.media_type()), (header::VARY, "accept")];
+            (fields, text).into_response()
+        }
         Err(error) => {
             tracing::error!(%error, "metrics could not be encoded");
             StatusCode::INTERNAL_SERVER_ERROR.into_response()
@@ -52,16 +67,14 @@ async fn metrics(State(state): State<AdminState>) -> Response {
     }
 }
 
-/// 200 `{"status":"ok"}`, or 503 with the reasons against it.
-fn health(reason: Option<&str>) -> Response {
-    let (status, body) = match reason {
-        None => (StatusCode::OK, serde_json::json!({ "status": "ok" })),
-        Some(reason) => (
-            StatusCode::SERVICE_UNAVAILABLE,
-            serde_json::json!({ "status": "unavailable", "reasons": [reason] }),
-        ),
-    };
-    (status, [(header::CACHE_CONTROL, "no-store")], axum::Json(body)).into_response()
+fn text(value: &HeaderValue) -> &str {
+    value.to_str().unwrap_or_default()
+}
+
+/// 200, or 503 with the reasons against it.
+fn health(health: &Health) -> Response {
+    let status = if health.reasons.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, [(header::CACHE_CONTROL, "no-store")], axum::Json(health)).into_response()
 }
 
 /// What of the cache is to go: exactly one of the first four.

@@ -70,8 +70,38 @@ pub struct EdgeConfig {
     pub traces: TracesConfig,
     /// Networks of clients that are told in `Server-Timing` what took how long, on all sites.
     pub server_timing: Vec<String>,
+    /// What probes of liveness and readiness look at.
+    pub health: HealthConfig,
     /// For requests in flight at shutdown, milliseconds.
     pub shutdown_grace_ms: u64,
+}
+
+/// Least patience with a serving thread, milliseconds: they are looked after once a second.
+const STUCK_AFTER_MS_MIN: u64 = 2000;
+
+/// What probes look at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct HealthConfig {
+    /// A serving thread that does not turn to its next task for so long fails the probe of liveness, milliseconds.
+    pub stuck_after_ms: u64,
+    /// Not ready while a site's name has no certificate. Beware: an authority that comes through the same load balancer
+    /// finds nobody then.
+    pub certificates: bool,
+    /// Not ready while an upstream has no server that is available.
+    pub upstreams: bool,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        Self { stuck_after_ms: 10_000, certificates: false, upstreams: false }
+    }
+}
+
+impl HealthConfig {
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_millis(self.stuck_after_ms)
+    }
 }
 
 impl Default for EdgeConfig {
@@ -100,6 +130,7 @@ impl Default for EdgeConfig {
             access_log: AccessLogConfig::default(),
             traces: TracesConfig::default(),
             server_timing: Vec::new(),
+            health: HealthConfig::default(),
             shutdown_grace_ms: 10_000,
         }
     }
@@ -147,6 +178,9 @@ impl EdgeConfig {
             if let Some(bad) = networks.iter().find(|text| text.parse::<Network>().is_err()) {
                 return Some(format!("{name}: {bad:?} is no network such as \"10.0.0.0/8\""));
             }
+        }
+        if self.health.stuck_after_ms < STUCK_AFTER_MS_MIN {
+            return Some(format!("health.stuck_after_ms must be at least {STUCK_AFTER_MS_MIN}"));
         }
         if let Some(problem) = self.cache.problem() {
             return Some(format!("cache.{problem}"));

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use selvedge_http1::Violation;
 use selvedge_telemetry::HttpCounters;
-use selvedge_telemetry::http_metrics::CutReason;
+use selvedge_telemetry::http_metrics::{ConnectionState, CutReason};
 use selvedge_tls::Session;
 
 use crate::config::EdgeConfig;
@@ -271,6 +271,18 @@ impl Connection {
     /// The client does not take what it is sent.
     pub(crate) fn is_blocked(&self) -> bool {
         self.blocked.get().is_some() || self.http2.windowless.get().is_some()
+    }
+
+    /// What it waits for.
+    pub(crate) fn state(&self) -> ConnectionState {
+        match self.phase.get() {
+            Phase::Handshake => ConnectionState::Handshake,
+            Phase::New => ConnectionState::New,
+            Phase::Idle => ConnectionState::Idle,
+            Phase::Head => ConnectionState::Head,
+            Phase::Busy => ConnectionState::Busy,
+            Phase::Lingering => ConnectionState::Lingering,
+        }
     }
 
     /// Decides whether the connection's time is up, and wakes its task if so.

@@ -19,6 +19,7 @@ use selvedge_telemetry::traces::{Exporter, TraceError, Tracer};
 use selvedge_telemetry::{AccessLog, AccessLogBuffer, HttpCounters, HttpMetrics, Registry};
 use selvedge_tls::config::Endpoint;
 use selvedge_tls::{Tls, TlsError};
+use selvedge_upstream::{Registry as Upstreams, Upstream};
 use slab::Slab;
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{Notify, watch};
@@ -29,6 +30,8 @@ use crate::entrance::Entrance;
 use crate::http1::Scratch;
 use crate::https;
 use crate::listen::{self, Listener, Manner};
+use crate::pulse::{Pulse, Pulses};
+use crate::readiness::{Matters, Readiness};
 use crate::request::accept;
 use crate::request_id::RequestIds;
 use crate::sites::Sites;
@@ -52,6 +55,8 @@ pub struct Edge {
     end: watch::Sender<Option<Instant>>,
     threads: Vec<JoinHandle<()>>,
     cache: Arc<Store>,
+    config: Arc<EdgeConfig>,
+    pulses: Pulses,
 }
 
 /// Why the edge did not start.
@@ -114,6 +119,7 @@ struct Plan {
     listeners: Vec<(Listener, Manner)>,
     entrance: Arc<Entrance>,
     log: AccessLogBuffer,
+    pulse: Pulse,
     places: Places,
     tracer: Option<Tracer>,
     counters: Arc<HttpCounters>,
@@ -187,7 +193,7 @@ impl Edge {
         let cache = Arc::new(cache);
         let config = Arc::new(config);
         let exporter = Exporter::start(&config.traces)?;
-        let mut threads = Vec::new();
+        let (mut threads, pulses) = (Vec::new(), Pulses::default());
         for n in 0..count {
             let plan = Plan {
                 config: config.clone(),
@@ -195,6 +201,7 @@ impl Edge {
                 sites: sites.clone(),
                 listeners: listeners.iter_mut().filter_map(Iterator::next).collect(),
                 log: access_log.buffer(),
+                pulse: pulses.thread(format!("edge-{n}")),
                 places: Places::new(metrics.places().clone(), n),
                 tracer: exporter.as_ref().map(Exporter::tracer),
                 counters: metrics.thread(),
@@ -212,7 +219,7 @@ impl Edge {
             threads.push(keeper.map_err(EdgeError::Thread)?);
         }
         let addresses = addresses.into_iter().map(|(address, _)| address).collect();
-        Ok(Self { endpoints, addresses, tls, acme, exporter, end, threads, cache })
+        Ok(Self { endpoints, addresses, tls, acme, exporter, end, threads, cache, config, pulses })
     }
 
     /// Where it listens, ports as bound, in the order of the settings, and whether TLS is spoken there.
@@ -234,6 +241,23 @@ impl Edge {
             exporter.register(registry);
         }
         selvedge_cache::metrics::register(&self.cache, registry);
+    }
+
+    /// Has readiness look at what the edge needs: its threads, its listeners, certificates, and servers behind it.
+    pub fn watch(&self, readiness: &Readiness, upstreams: &Upstreams) {
+        let health = &self.config.health;
+        let (pulses, patience) = (self.pulses.clone(), health.patience());
+        readiness.watch("threads", Matters::Life, Box::new(move || pulses.check(patience)));
+        let endpoints = self.endpoints.clone();
+        readiness.watch("listeners", Matters::Readiness, Box::new(move || listen::check(&endpoints)));
+        let if_asked = |asked| if asked { Matters::Readiness } else { Matters::OnDemand };
+        if let Some(tls) = self.tls.clone() {
+            let matters = if_asked(health.certificates);
+            readiness.watch("certificates", matters, Box::new(move || https::check(&tls)));
+        }
+        let upstreams = upstreams.clone();
+        let matters = if_asked(health.upstreams);
+        readiness.watch("upstreams", matters, Box::new(move || servers_are_there(&upstreams)));
     }
 
     /// The same of TCP only.
@@ -264,6 +288,17 @@ impl Edge {
         });
         let _ = joined.await;
         listen::remove(&self.endpoints);
+    }
+}
+
+/// Each upstream has a server that requests may go to.
+fn servers_are_there(upstreams: &Upstreams) -> Result<String, String> {
+    let all = upstreams.all();
+    let lost = |upstream: &Upstream| !upstream.states().iter().any(|server| server.available);
+    let lost: Vec<String> = all.iter().filter(|upstream| lost(upstream)).map(|lost| lost.name()).collect();
+    match lost.is_empty() {
+        true => Ok(format!("{} have a server", all.len())),
+        false => Err(format!("no server is available of {}", lost.join(", "))),
     }
 }
 
@@ -318,6 +353,7 @@ async fn run(plan: Plan, workers: impl FnOnce() -> Workers, started: mpsc::SyncS
         scratch: Scratch::new(),
         compressors: Rc::default(),
         log: RefCell::new(plan.log),
+        pulse: plan.pulse,
         places: plan.places,
         tracer: plan.tracer,
         timed: plan.config.timed_networks(),

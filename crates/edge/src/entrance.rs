@@ -175,7 +175,7 @@ async fn shake_hands(
     match handshake(stream, received, tls, thread.tls_buffers.clone()).await {
         Ok((stream, session)) => {
             let kind = if session.resumed { Handshake::Resumed } else { Handshake::Full };
-            thread.counters.handshake(kind);
+            thread.counters.handshake(kind, session.version);
             connection.is_secured(session);
             Some(stream)
         }
@@ -186,7 +186,7 @@ async fn shake_hands(
                 matches!(&error, HandshakeError::Io(error) if error.kind() != io::ErrorKind::InvalidData);
             tracing::debug!(peer = %connection.peer(), %error, "no TLS session");
             if !left {
-                thread.counters.handshake(Handshake::Failed);
+                thread.counters.handshake(Handshake::Failed, "");
             }
             None
         }

@@ -22,6 +22,8 @@ use crate::template::without_port;
 const HTTPS: u16 = 443;
 /// Where authorities look for answers to their challenges, which they ask for without TLS (RFC 8555, section 8.3).
 const CHALLENGES: &str = "/.well-known/acme-challenge/";
+/// Names without a certificate that probes are told.
+const MISSING_SHOWN: usize = 10;
 
 /// A connection whose client was not asked for the certificate that a site wants is none for its requests: HTTP/2 clients
 /// use one connection for several hosts where its certificate covers them (RFC 9113, section 9.1.1), and hostile ones ask
@@ -77,6 +79,21 @@ pub(crate) fn redirect(
     *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
     response.headers_mut().insert(header::LOCATION, HeaderValue::try_from(location).ok()?);
     Some(response)
+}
+
+/// How many names of sites have a certificate, or which have none.
+pub(crate) fn check(tls: &Tls) -> Result<String, String> {
+    let wanted = tls.wanted();
+    let missing: Vec<&str> =
+        wanted.iter().filter(|name| !tls.certificates().covers(name)).map(String::as_str).collect();
+    match missing.len() {
+        0 => Ok("every site has one".into()),
+        more if more > MISSING_SHOWN => {
+            let some = missing[..MISSING_SHOWN].join(", ");
+            Err(format!("none for {some} and {} more", more - MISSING_SHOWN))
+        }
+        _ => Err(format!("none for {}", missing.join(", "))),
+    }
 }
 
 /// Starts the thread that looks after certificates and follows changes of the sites, until `ended` says or its sender is gone.

@@ -190,6 +190,17 @@ fn bind_unix(path: &Path, mode: Option<u32>, threads: usize) -> io::Result<Vec<L
     Ok(listeners)
 }
 
+/// How many addresses are listened on, or which Unix sockets nobody finds any more.
+pub(crate) fn check(endpoints: &[(Endpoint, bool)]) -> Result<String, String> {
+    let lost = |endpoint: &Endpoint| matches!(endpoint, Endpoint::Unix(path) if !path.exists());
+    let lost: Vec<String> = endpoints
+        .iter()
+        .filter(|(endpoint, _)| lost(endpoint))
+        .map(|(endpoint, _)| format!("{endpoint} was removed"))
+        .collect();
+    if lost.is_empty() { Ok(format!("{} bound", endpoints.len())) } else { Err(lost.join(", ")) }
+}
+
 /// Removes the files of Unix sockets.
 pub(crate) fn remove(endpoints: &[(Endpoint, bool)]) {
     for (endpoint, _) in endpoints {

@@ -25,8 +25,8 @@ use http_body::Body;
 use selvedge_engine::{EngineError, RequestContext};
 use selvedge_model::Worker;
 use selvedge_router::{Miss, has_dot_segments, other_reading, plain};
-use selvedge_telemetry::AccessRecord;
 use selvedge_telemetry::http_metrics::Protocol;
+use selvedge_telemetry::{AccessRecord, Exemplar};
 
 use crate::acme;
 use crate::body::{Content, EdgeBody, RequestBody};
@@ -505,8 +505,19 @@ pub(crate) fn log_and_measure(exchange: &Exchange) {
     let now = exchange.thread.clock.tick();
     let duration_us = (now - exchange.started).as_micros() as u64;
     exchange.connection.end_request(now);
-    exchange.thread.counters.request(exchange.protocol, exchange.status.as_u16(), duration_us);
-    exchange.thread.places.count(exchange, duration_us);
+    let thread = &exchange.thread;
+    thread.counters.request(exchange.protocol, exchange.status.as_u16(), duration_us);
+    if let Some(code) = exchange.code {
+        thread.counters.failed(code, flags::of(code, exchange.status.as_u16()));
+    }
+    let exemplar = exchange.timeline.as_ref().and_then(|timeline| timeline.trace_id()).map(|trace_id| {
+        let at_ms = thread.clock.since_epoch(now).as_millis() as u64;
+        Exemplar { trace_id, duration_us, at_ms }
+    });
+    if let Some(exemplar) = exemplar {
+        thread.counters.exemplar(exemplar);
+    }
+    thread.places.count(exchange, duration_us, exemplar);
     if let Some(tracer) = &exchange.thread.tracer {
         timeline::finish(exchange, tracer, now);
     }

@@ -16,9 +16,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use http::{HeaderName, HeaderValue};
 use selvedge_model::{AccountId, RouteTable, ScriptDeployment, ScriptName, Snapshot, Worker};
 use selvedge_router::Network;
+use selvedge_telemetry::http_metrics::StateCounts;
 use selvedge_telemetry::place_metrics::{Place, PlaceCounters, PlaceMetrics};
 use selvedge_telemetry::traces::Tracer;
-use selvedge_telemetry::{AccessLogBuffer, AccessLogConfig, HttpCounters};
+use selvedge_telemetry::{AccessLogBuffer, AccessLogConfig, Exemplar, HttpCounters};
 use slab::Slab;
 use tokio::sync::{Notify, watch};
 
@@ -29,6 +30,7 @@ use crate::edge::Explain;
 use crate::entrance::Entrance;
 use crate::exchange::Exchange;
 use crate::http1::Scratch;
+use crate::pulse::Pulse;
 use crate::refusal::Refusal;
 use crate::request_id::RequestIds;
 use crate::sites::Sites;
@@ -51,6 +53,8 @@ pub(crate) struct Thread {
     pub(crate) trusted: Vec<Network>,
     pub(crate) ids: RequestIds,
     pub(crate) clock: Rc<Clock>,
+    /// Says that the thread is alive.
+    pub(crate) pulse: Pulse,
     pub(crate) scratch: Scratch,
     pub(crate) compressors: Rc<Compressors>,
     pub(crate) log: RefCell<AccessLogBuffer>,
@@ -162,10 +166,14 @@ impl Thread {
         loop {
             ticks.tick().await;
             let now = self.clock.tick();
+            self.pulse.beat(now);
             self.clock.follow_wall_clock(now);
+            let mut states = StateCounts::default();
             for (_, connection) in self.connections.borrow().iter() {
                 connection.check(now, config);
+                states[connection.state() as usize] += 1;
             }
+            self.counters.states(&states);
         }
     }
 
@@ -200,27 +208,33 @@ impl Places {
     }
 
     /// Counts a request by the site's route that answered, or else the worker.
-    pub(crate) fn count(&self, exchange: &Exchange, duration_us: u64) {
+    pub(crate) fn count(&self, exchange: &Exchange, duration_us: u64, exemplar: Option<Exemplar>) {
         let status = exchange.status.as_u16();
+        let request = |counters: &PlaceCounters| {
+            counters.request(self.number, status, duration_us);
+            if let Some(exemplar) = exemplar {
+                counters.exemplar(status, exemplar);
+            }
+        };
         if let Some(route) = &exchange.route {
             let counters = route.counters.get_or_init(|| {
                 self.metrics.place(Place { site: route.site.clone(), route: route.name.clone() })
             });
-            return counters.request(self.number, status, duration_us);
+            return request(counters);
         }
         let Some(worker) = &exchange.worker else { return };
         let mut workers = self.workers.borrow_mut();
         if let Some(known) = workers.get(worker.script.as_str())
             && let Some((_, counters)) = known.iter().find(|(account, _)| *account == worker.account)
         {
-            return counters.request(self.number, status, duration_us);
+            return request(counters);
         }
         if workers.len() >= WORKERS_MAX {
             workers.clear();
         }
         let route = format!("{}/{}", worker.account, worker.script);
         let counters = self.metrics.place(Place { site: String::new(), route });
-        counters.request(self.number, status, duration_us);
+        request(&counters);
         workers.entry(worker.script.to_string()).or_default().push((worker.account.clone(), counters));
     }
 }

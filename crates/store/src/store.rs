@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -63,6 +63,21 @@ impl Store {
         store.create_account(&AccountId::default_account())?;
         store.ensure_default_token(dir)?;
         Ok(store)
+    }
+
+    /// Whether the records can be read, and are where they were.
+    ///
+    /// # Errors
+    /// The database fails, or its file is gone.
+    pub fn check(&self) -> Result<(), StoreError> {
+        self.read(|db| {
+            db.query_row("SELECT count(*) FROM meta", [], |row| row.get::<_, i64>(0))?;
+            let path = db.path().map(PathBuf::from).unwrap_or_default();
+            match std::fs::metadata(&path) {
+                Ok(_) => Ok(()),
+                Err(source) => Err(StoreError::Io { action: "find", path, source }),
+            }
+        })
     }
 
     /// Runs `query` alone on the database.

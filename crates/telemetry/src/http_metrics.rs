@@ -3,11 +3,13 @@
 //! A thread is the only writer of its set, so that counting is a plain load and store on a cache line that no
 //! other core writes.
 
+use std::array;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet};
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
@@ -15,6 +17,8 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use serde::Serialize;
 
 use crate::Registry;
+use crate::decisions::{DECISIONS, Decision, Decisions, Numbers};
+use crate::exposition::{Exemplar, write_buckets, write_head};
 use crate::place_metrics::PlaceMetrics;
 
 /// Protocols as labels.
@@ -26,6 +30,10 @@ const CUTS: [&str; 7] =
     ["malformed", "header_timeout", "idle_timeout", "stalled", "io", "handshake_timeout", "glitches"];
 /// Results of TLS handshakes, as labels; the order is that of [`Handshake`].
 const HANDSHAKES: [&str; 3] = ["full", "resumed", "failed"];
+/// Versions of TLS, as labels; a handshake that failed has none.
+const VERSIONS: [&str; 3] = ["", "TLSv1.2", "TLSv1.3"];
+/// What connections wait for, as labels; the order is that of [`ConnectionState`].
+const STATES: [&str; 6] = ["handshake", "new", "idle", "head", "busy", "lingering"];
 /// What adds to the score of a connection of HTTP/2, as labels.
 pub const GLITCHES: [&str; 10] = [
     "reset",
@@ -75,6 +83,26 @@ pub enum Handshake {
     Failed = 2,
 }
 
+/// What an open connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// The handshake of TLS.
+    Handshake = 0,
+    /// The first byte ever.
+    New = 1,
+    /// The next request.
+    Idle = 2,
+    /// The rest of a request's head.
+    Head = 3,
+    /// Responses.
+    Busy = 4,
+    /// The client's end, after the last response.
+    Lingering = 5,
+}
+
+/// Connections by their states.
+pub type StateCounts = [u32; STATES.len()];
+
 /// A number with one writing thread.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -100,8 +128,13 @@ pub struct HttpCounters {
     requests: [[Counter; CLASSES.len()]; PROTOCOLS.len()],
     durations: [Counter; BOUNDS_US.len() + 1],
     duration_us: Counter,
+    /// The last of each bucket that was traced.
+    exemplars: Mutex<[Option<Exemplar>; BOUNDS_US.len() + 1]>,
+    decisions: Decisions,
+    /// As of the last look at all connections.
+    states: [AtomicU64; STATES.len()],
     cuts: [Counter; CUTS.len()],
-    handshakes: [Counter; HANDSHAKES.len()],
+    handshakes: [[Counter; VERSIONS.len()]; HANDSHAKES.len()],
     glitches: [Counter; GLITCHES.len()],
     /// Requests begun.
     pub started: Counter,
@@ -125,15 +158,43 @@ impl HttpCounters {
     pub fn request(&self, protocol: Protocol, status: u16, duration_us: u64) {
         let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
         self.requests[protocol as usize][class].add(1);
-        let bucket = BOUNDS_US.iter().position(|bound| duration_us <= *bound).unwrap_or(BOUNDS_US.len());
-        self.durations[bucket].add(1);
+        self.durations[bucket(duration_us)].add(1);
         self.duration_us.add(duration_us);
         self.finished.add(1);
     }
 
-    /// Counts a handshake of TLS.
-    pub fn handshake(&self, ended: Handshake) {
-        self.handshakes[ended as usize].add(1);
+    /// Remembers that a request which was counted has a trace.
+    pub fn exemplar(&self, exemplar: Exemplar) {
+        let mut exemplars = self.exemplars.lock().unwrap_or_else(PoisonError::into_inner);
+        exemplars[bucket(exemplar.duration_us)] = Some(exemplar);
+    }
+
+    /// Counts a request that failed, with the code of its error and its flags.
+    pub fn failed(&self, code: &'static str, flags: &'static str) {
+        self.decisions.failed(code, flags);
+    }
+
+    /// Counts what a limit of this name decided.
+    pub fn limited(&self, limit: &str, decision: Decision) {
+        self.decisions.limited(limit, decision);
+    }
+
+    /// Counts what a firewall of this name decided, and its rules that matched.
+    pub fn screened<'r>(&self, firewall: &str, decision: Decision, rules: impl Iterator<Item = &'r str>) {
+        self.decisions.screened(firewall, decision, rules);
+    }
+
+    /// What the thread's connections are doing.
+    pub fn states(&self, counts: &StateCounts) {
+        for (state, count) in self.states.iter().zip(counts) {
+            state.store(u64::from(*count), Ordering::Relaxed);
+        }
+    }
+
+    /// Counts a handshake of TLS, with the version that was agreed upon.
+    pub fn handshake(&self, ended: Handshake, version: &str) {
+        let version = VERSIONS.iter().position(|known| *known == version).unwrap_or(0);
+        self.handshakes[ended as usize][version].add(1);
     }
 
     /// Counts a connection that had to be closed.
@@ -147,6 +208,11 @@ impl HttpCounters {
             counter.add(u64::from(*count));
         }
     }
+}
+
+/// The bucket of a duration.
+pub(crate) fn bucket(duration_us: u64) -> usize {
+    BOUNDS_US.iter().position(|bound| duration_us <= *bound).unwrap_or(BOUNDS_US.len())
 }
 
 /// The protocol of a request.
@@ -180,6 +246,8 @@ pub struct HttpStats {
     pub requests_in_flight: u64,
     /// Connections open now.
     pub connections: u64,
+    /// The same by what they wait for: handshake, new, idle, head, busy, lingering.
+    pub connection_states: [u64; STATES.len()],
     /// Connections refused because there were too many.
     pub shed: u64,
     /// Bytes read from clients.
@@ -199,7 +267,37 @@ impl HttpMetrics {
     /// Adds the sums to a registry, under `selvedge_http_…`.
     pub fn register(&self, registry: &mut Registry) {
         registry.register_collector(Box::new(self.clone()));
-        self.places.register(registry);
+    }
+
+    /// Appends histograms, which have exemplars, in OpenMetrics.
+    pub(crate) fn write_histograms(&self, out: &mut String) -> fmt::Result {
+        let name = "selvedge_http_request_duration_seconds";
+        write_head(out, name, "From a request's head to the end of its response's body")?;
+        let buckets = (0..=BOUNDS_US.len()).map(|b| (self.sum(|t| &t.durations[b]), self.exemplar(b)));
+        write_buckets(out, name, "", self.sum(|t| &t.duration_us), buckets)?;
+        self.places.write_histograms(out)
+    }
+
+    /// The newest of a bucket.
+    fn exemplar(&self, bucket: usize) -> Option<Exemplar> {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let of = |thread: &Arc<HttpCounters>| {
+            thread.exemplars.lock().unwrap_or_else(PoisonError::into_inner)[bucket]
+        };
+        threads.iter().filter_map(of).max_by_key(|exemplar| exemplar.at_ms)
+    }
+
+    fn states(&self) -> [u64; STATES.len()] {
+        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        array::from_fn(|s| threads.iter().map(|thread| thread.states[s].load(Ordering::Relaxed)).sum())
+    }
+
+    fn decisions(&self) -> Numbers {
+        let mut sums = Numbers::default();
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            thread.decisions.add_to(&mut sums);
+        }
+        sums
     }
 
     /// What is counted by what answers.
@@ -218,6 +316,7 @@ impl HttpMetrics {
             buckets: std::array::from_fn(|b| self.sum(|t| &t.durations[b])),
             requests_in_flight: self.sum(|t| &t.started).saturating_sub(finished),
             connections: self.sum(|t| &t.opened).saturating_sub(closed),
+            connection_states: self.states(),
             shed: self.sum(|t| &t.shed),
             received_bytes: self.sum(|t| &t.received),
             sent_bytes: self.sum(|t| &t.sent),
@@ -261,8 +360,13 @@ impl Collector for HttpMetrics {
             MetricType::Counter,
         )?;
         for (i, result) in HANDSHAKES.iter().enumerate() {
-            ConstCounter::new(self.sum(|t| &t.handshakes[i]))
-                .encode(handshakes.encode_family(&[("result", *result)])?)?;
+            for (v, version) in VERSIONS.iter().enumerate() {
+                let count = self.sum(|t| &t.handshakes[i][v]);
+                if count > 0 {
+                    let labels = [("result", *result), ("version", *version)];
+                    ConstCounter::new(count).encode(handshakes.encode_family(&labels)?)?;
+                }
+            }
         }
         let mut glitches = describe(
             &mut encoder,
@@ -304,24 +408,54 @@ impl Collector for HttpMetrics {
             let described = describe(&mut encoder, name, help, MetricType::Gauge)?;
             ConstGauge::new(value).encode(described)?;
         }
-        self.encode_durations(&mut encoder)
+        let mut states = describe(
+            &mut encoder,
+            "selvedge_http_connections_by_state",
+            "Open connections by what they wait for, as of the last second",
+            MetricType::Gauge,
+        )?;
+        for (state, count) in STATES.iter().zip(self.states()) {
+            ConstGauge::new(count.cast_signed()).encode(states.encode_family(&[("state", *state)])?)?;
+        }
+        self.encode_decisions(&mut encoder)
     }
 }
 
 impl HttpMetrics {
-    fn encode_durations(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let mut histogram = describe(
+    fn encode_decisions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let numbers = self.decisions();
+        let mut failures = describe(
             encoder,
-            "selvedge_http_request_duration_seconds",
-            "From a request's head to the end of its response's body",
-            MetricType::Histogram,
+            "selvedge_http_failures",
+            "Requests that were not answered by what should have answered them, by the error's code and flags",
+            MetricType::Counter,
         )?;
-        let bounds = BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> =
-            bounds.enumerate().map(|(i, bound)| (bound, self.sum(|t| &t.durations[i]))).collect();
-        let count = buckets.iter().map(|(_, n)| n).sum();
-        let seconds = self.sum(|t| &t.duration_us) as f64 / 1e6;
-        histogram.encode_histogram::<NoLabelSet>(seconds, count, &buckets, None)
+        for ((code, flags), count) in &numbers.failures {
+            let labels = [("code", *code), ("flags", *flags)];
+            ConstCounter::new(*count).encode(failures.encode_family(&labels)?)?;
+        }
+        for (name, help, label, counts) in [
+            ("selvedge_rate_limit_decisions", "Requests that rate limits judged", "limit", &numbers.limits),
+            ("selvedge_waf_decisions", "Requests that firewalls judged", "waf", &numbers.firewalls),
+        ] {
+            let mut family = describe(encoder, name, help, MetricType::Counter)?;
+            for (of, counts) in counts {
+                for (decision, count) in DECISIONS.iter().zip(counts).filter(|(_, count)| **count > 0) {
+                    let labels = [(label, of.as_str()), ("decision", *decision)];
+                    ConstCounter::new(*count).encode(family.encode_family(&labels)?)?;
+                }
+            }
+        }
+        let mut rules = describe(
+            encoder,
+            "selvedge_waf_rule_matches",
+            "Matches of firewalls' rules",
+            MetricType::Counter,
+        )?;
+        for (rule, [count]) in &numbers.rules {
+            ConstCounter::new(*count).encode(rules.encode_family(&[("rule", rule.as_str())])?)?;
+        }
+        Ok(())
     }
 }
 
@@ -353,7 +487,14 @@ mod tests {
         one.cut(CutReason::HeaderTimeout);
         one.glitches(&[1, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
         two.glitches(&[2, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
-        let text = crate::openmetrics(&registry).unwrap();
+        one.failed("rate_limited", "RL");
+        two.limited("api", Decision::Refused);
+        two.handshake(Handshake::Full, "TLSv1.3");
+        one.states(&[0, 1, 0, 0, 0, 0]);
+        two.states(&[0, 2, 0, 0, 0, 0]);
+        one.exemplar(Exemplar { trace_id: 1, duration_us: 90, at_ms: 1 });
+        two.exemplar(Exemplar { trace_id: 2, duration_us: 90, at_ms: 2 });
+        let text = crate::exposition(&registry, &metrics, crate::Format::OpenMetrics).unwrap();
         for line in [
             "selvedge_http_requests_total{protocol=\"http/1.1\",status=\"2xx\"} 2",
             "selvedge_http_requests_total{protocol=\"http/2\",status=\"5xx\"} 1",
@@ -361,7 +502,11 @@ mod tests {
             "selvedge_http_requests_in_flight 0",
             "selvedge_http_connections_cut_total{reason=\"header_timeout\"} 1",
             "selvedge_http2_glitches_total{kind=\"reset\"} 3",
-            "selvedge_http_request_duration_seconds_bucket{le=\"0.0001\"} 1",
+            "selvedge_http_failures_total{code=\"rate_limited\",flags=\"RL\"} 1",
+            "selvedge_rate_limit_decisions_total{limit=\"api\",decision=\"refused\"} 1",
+            "selvedge_tls_handshakes_total{result=\"full\",version=\"TLSv1.3\"} 1",
+            "selvedge_http_connections_by_state{state=\"new\"} 3",
+            "selvedge_http_request_duration_seconds_bucket{le=\"0.0001\"} 1 # {trace_id=\"00000000000000000000000000000002\"} 9e-5 0.002",
             "selvedge_http_request_duration_seconds_bucket{le=\"0.0005\"} 2",
             "selvedge_http_request_duration_seconds_bucket{le=\"+Inf\"} 3",
             "selvedge_http_request_duration_seconds_count 3",

@@ -3,16 +3,14 @@
 
 use std::array;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, NoLabelSet};
-use prometheus_client::metrics::MetricType;
 use serde::Serialize;
 
-use crate::Registry;
-use crate::http_metrics::{BOUNDS_US, CLASSES};
+use crate::exposition::{Exemplar, escaped, write_buckets, write_head};
+use crate::http_metrics::{BOUNDS_US, CLASSES, bucket};
 
 /// Places that are counted on their own.
 const PLACES_MAX: usize = 500;
@@ -37,6 +35,8 @@ pub struct PlaceMetrics(Arc<Mutex<BTreeMap<Place, Arc<PlaceCounters>>>>);
 #[derive(Debug, Default)]
 pub struct PlaceCounters {
     shards: [OnceLock<Box<[ClassCounters; CLASSES.len()]>>; SHARDS],
+    /// The last that was traced, by class and bucket.
+    exemplars: Mutex<BTreeMap<(usize, usize), Exemplar>>,
 }
 
 /// Of one status class, and some threads.
@@ -64,7 +64,7 @@ impl PlaceCounters {
     #[inline]
     pub fn request(&self, thread: usize, status: u16, duration_us: u64) {
         let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
-        let bucket = BOUNDS_US.iter().position(|bound| duration_us <= *bound).unwrap_or(BOUNDS_US.len());
+        let bucket = bucket(duration_us);
         let shard = self.shards[thread % SHARDS].get_or_init(|| {
             Box::new(array::from_fn(|_| ClassCounters {
                 buckets: array::from_fn(|_| AtomicU64::new(0)),
@@ -73,6 +73,16 @@ impl PlaceCounters {
         });
         shard[class].buckets[bucket].fetch_add(1, Ordering::Relaxed);
         shard[class].us.fetch_add(duration_us, Ordering::Relaxed);
+    }
+
+    /// Remembers that a request which was counted has a trace.
+    pub fn exemplar(&self, status: u16, exemplar: Exemplar) {
+        let class = usize::from(status / 100).clamp(1, CLASSES.len()) - 1;
+        self.exemplars().insert((class, bucket(exemplar.duration_us)), exemplar);
+    }
+
+    fn exemplars(&self) -> MutexGuard<'_, BTreeMap<(usize, usize), Exemplar>> {
+        self.exemplars.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn sum(&self, number: impl Fn(&[ClassCounters; CLASSES.len()]) -> &AtomicU64) -> u64 {
@@ -92,9 +102,27 @@ impl PlaceMetrics {
         places.entry(place).or_default().clone()
     }
 
-    /// Adds `selvedge_http_route_duration_seconds` to a registry.
-    pub fn register(&self, registry: &mut Registry) {
-        registry.register_collector(Box::new(self.clone()));
+    /// Appends `selvedge_http_route_duration_seconds` in OpenMetrics.
+    pub(crate) fn write_histograms(&self, out: &mut String) -> fmt::Result {
+        let name = "selvedge_http_route_duration_seconds";
+        write_head(out, name, "From a request's head to the end of its response's body, by what answered")?;
+        for (place, counters) in self.lock().iter() {
+            let exemplars = counters.exemplars().clone();
+            for (c, class) in CLASSES.iter().enumerate() {
+                let counts: [u64; BUCKETS] =
+                    array::from_fn(|b| counters.sum(|classes| &classes[c].buckets[b]));
+                if counts.iter().all(|count| *count == 0) {
+                    continue;
+                }
+                let (site, route) = (escaped(&place.site), escaped(&place.route));
+                let labels = format!("site=\"{site}\",route=\"{route}\",status=\"{class}\",");
+                let us = counters.sum(|classes| &classes[c].us);
+                let buckets = counts.iter().enumerate();
+                let buckets = buckets.map(|(b, count)| (*count, exemplars.get(&(c, b)).copied()));
+                write_buckets(out, name, &labels, us, buckets)?;
+            }
+        }
+        Ok(())
     }
 
     /// What was counted since the start, of all places.
@@ -116,37 +144,6 @@ impl PlaceMetrics {
     }
 }
 
-impl Collector for PlaceMetrics {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), std::fmt::Error> {
-        let mut family = encoder.encode_descriptor(
-            "selvedge_http_route_duration_seconds",
-            "From a request's head to the end of its response's body, by what answered",
-            None,
-            MetricType::Histogram,
-        )?;
-        for (place, counters) in self.lock().iter() {
-            for (c, class) in CLASSES.iter().enumerate() {
-                let bounds = BOUNDS_US.iter().map(|us| *us as f64 / 1e6).chain([f64::INFINITY]);
-                let buckets: Vec<(f64, u64)> = bounds
-                    .enumerate()
-                    .map(|(b, bound)| (bound, counters.sum(|classes| &classes[c].buckets[b])))
-                    .collect();
-                let count = buckets.iter().map(|(_, count)| count).sum();
-                if count == 0 {
-                    continue;
-                }
-                let labels =
-                    [("site", place.site.as_str()), ("route", place.route.as_str()), ("status", class)];
-                let seconds = counters.sum(|classes| &classes[c].us) as f64 / 1e6;
-                family
-                    .encode_family(&labels)?
-                    .encode_histogram::<NoLabelSet>(seconds, count, &buckets, None)?;
-            }
-        }
-        Ok(())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,8 +151,6 @@ mod tests {
     #[test]
     fn places_are_told_apart_by_their_names_and_have_a_bound() {
         let metrics = PlaceMetrics::default();
-        let mut registry = Registry::default();
-        metrics.register(&mut registry);
         let place = |n: usize| Place { site: "a\"\n".into(), route: format!("/{n}") };
         metrics.place(place(0)).request(0, 200, 90);
         metrics.place(place(0)).request(9, 200, 90);
@@ -163,7 +158,9 @@ mod tests {
         for n in 0..PLACES_MAX * 2 {
             metrics.place(place(n)).request(n, 404, 1);
         }
-        let text = crate::openmetrics(&registry).unwrap();
+        metrics.place(place(0)).exemplar(200, Exemplar { trace_id: 7, duration_us: 90, at_ms: 0 });
+        let mut text = String::new();
+        metrics.write_histograms(&mut text).unwrap();
         let line = |start: &str| {
             text.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start}"))
         };

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use tokio::sync::Semaphore;
 
 use crate::config::{PassiveConfig, UpstreamConfig};
+use crate::metrics::{ServerCounts, Threads};
 use crate::target::{Scheme, Target};
 
 /// Where a server is.
@@ -41,6 +42,10 @@ pub(crate) struct Endpoint {
     ejections: AtomicU32,
     /// Left out until then, milliseconds of the upstream's time.
     ejected_until: AtomicU64,
+    /// Times that it was left out.
+    pub(crate) ejected: AtomicU64,
+    /// What came of requests to it.
+    pub(crate) counts: Threads<ServerCounts>,
 }
 
 impl Endpoint {
@@ -63,6 +68,8 @@ impl Endpoint {
             failures: AtomicU32::new(0),
             ejections: AtomicU32::new(0),
             ejected_until: AtomicU64::new(0),
+            ejected: AtomicU64::new(0),
+            counts: Threads::default(),
         }
     }
 
@@ -102,6 +109,7 @@ impl Endpoint {
             return false;
         }
         self.failures.store(0, Ordering::Relaxed);
+        self.ejected.fetch_add(1, Ordering::Relaxed);
         let times = self.ejections.fetch_add(1, Ordering::Relaxed).saturating_add(1);
         let span = config.eject_ms.saturating_mul(u64::from(times)).min(config.max_eject_ms);
         self.ejected_until.store(now_ms.saturating_add(span), Ordering::Relaxed);

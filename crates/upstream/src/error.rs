@@ -47,6 +47,40 @@ pub enum UpstreamError {
 }
 
 impl UpstreamError {
+    /// All codes.
+    pub(crate) const CODES: [&str; 12] = [
+        "upstream_refused",
+        "upstream_connect_timeout",
+        "upstream_unresolved",
+        "upstream_tls",
+        "upstream_timeout",
+        "upstream_closed",
+        "upstream_bad_response",
+        "no_healthy_upstream",
+        "circuit_open",
+        "upstream_overloaded",
+        "body_cut_off",
+        "upstream_no_websocket",
+    ];
+
+    /// The place of its code among all.
+    pub(crate) fn index(self) -> usize {
+        match self {
+            Self::Refused => 0,
+            Self::ConnectTimeout => 1,
+            Self::Unresolved => 2,
+            Self::Tls => 3,
+            Self::ResponseTimeout => 4,
+            Self::Closed => 5,
+            Self::BadResponse(_) => 6,
+            Self::NoHealthy => 7,
+            Self::CircuitOpen => 8,
+            Self::Overloaded => 9,
+            Self::RequestBody => 10,
+            Self::NoTunnel => 11,
+        }
+    }
+
     /// The status to answer with.
     pub fn status(self) -> u16 {
         match self {
@@ -60,20 +94,7 @@ impl UpstreamError {
 
     /// A code that stays.
     pub fn code(self) -> &'static str {
-        match self {
-            Self::Refused => "upstream_refused",
-            Self::ConnectTimeout => "upstream_connect_timeout",
-            Self::Unresolved => "upstream_unresolved",
-            Self::Tls => "upstream_tls",
-            Self::ResponseTimeout => "upstream_timeout",
-            Self::Closed => "upstream_closed",
-            Self::BadResponse(_) => "upstream_bad_response",
-            Self::NoHealthy => "no_healthy_upstream",
-            Self::CircuitOpen => "circuit_open",
-            Self::Overloaded => "upstream_overloaded",
-            Self::RequestBody => "body_cut_off",
-            Self::NoTunnel => "upstream_no_websocket",
-        }
+        Self::CODES[self.index()]
     }
 
     /// One sentence for the client. Where servers are and what they said is for the log.

@@ -16,6 +16,7 @@ mod health;
 mod http1;
 mod http2;
 mod local;
+mod metrics;
 mod outgoing;
 mod pool;
 mod registry;

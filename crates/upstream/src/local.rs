@@ -15,6 +15,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use crate::balance::{Members, Turn};
+use crate::metrics::UpstreamCounts;
 use crate::pool::Pool;
 use crate::upstream::Upstream;
 
@@ -58,6 +59,7 @@ pub(crate) struct LocalUpstream {
     upstream: Weak<Upstream>,
     members: RefCell<Rc<LocalMembers>>,
     pub(crate) turn: Turn,
+    pub(crate) counts: Arc<UpstreamCounts>,
     /// What retries may still cost, and when it was reckoned last.
     budget: Cell<(f64, Instant)>,
 }
@@ -135,6 +137,7 @@ impl Local {
                 pools: Vec::new(),
             })),
             turn: Turn::starting_at(fastrand::usize(..1024)),
+            counts: upstream.counts.add(),
             budget: Cell::new((RETRIES_MAX, self.shared.now())),
         });
         self.upstreams.borrow_mut().insert(upstream.id, local.clone());

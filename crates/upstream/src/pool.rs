@@ -16,6 +16,7 @@ use crate::endpoint::Endpoint;
 use crate::error::UpstreamError;
 use crate::http2;
 use crate::local::{Shared, Watched};
+use crate::metrics::ServerCounts;
 use crate::stream::Stream;
 use crate::target::Scheme;
 use crate::upstream::Upstream;
@@ -31,6 +32,8 @@ pub(crate) struct Pool {
     freed: Notify,
     /// The connection of HTTP/2, which requests share.
     pub(crate) http2: http2::Slot,
+    /// What came of this thread's requests.
+    pub(crate) counts: Arc<ServerCounts>,
 }
 
 /// A connection of HTTP/1.1.
@@ -64,6 +67,7 @@ pub(crate) enum Line {
 impl Pool {
     pub(crate) fn new(endpoint: Arc<Endpoint>, upstream: &Arc<Upstream>, shared: Rc<Shared>) -> Rc<Self> {
         Rc::new(Self {
+            counts: endpoint.counts.add(),
             endpoint,
             upstream: Arc::downgrade(upstream),
             shared,

@@ -30,6 +30,14 @@ impl Registry {
         Ok(upstream)
     }
 
+    /// The same of `[upstreams.NAME]`.
+    pub fn named(&self, name: &str, config: &UpstreamConfig) -> Result<Arc<Upstream>, String> {
+        let upstream = self.upstream(config)?;
+        // Where two have the same servers, the name of the first stays.
+        let _ = upstream.name.set(name.to_owned());
+        Ok(upstream)
+    }
+
     /// All that are in use.
     pub fn all(&self) -> Vec<Arc<Upstream>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::{Method, Response};
@@ -33,18 +34,20 @@ pub async fn send<B: Body<Data = Bytes> + Unpin + 'static>(
     let shared = &local.shared;
     let begun = shared.tick();
     local.keep(upstream);
-    let pass = Pass::get(upstream, shared)?;
+    let mine = local.upstream(upstream);
+    let pass = Pass::get(upstream, shared).inspect_err(|error| mine.counts.refused(*error))?;
     if !upstream.is_resolved() {
         let patience = upstream.config.connect_timeout();
         if tokio::time::timeout(patience, upstream.resolved()).await.is_err() {
+            mine.counts.refused(UpstreamError::Unresolved);
             return Err(UpstreamError::Unresolved);
         }
     }
-    let mine = local.upstream(upstream);
     mine.earn(upstream.config.retry.budget, begun);
     let result = Attempts { shared, upstream, outgoing, mine: &mine, tried: 0 }.run(payload, report).await;
     let now = shared.tick();
     report.waited = now.saturating_duration_since(begun);
+    mine.counts.waited(report.waited);
     match &result {
         Ok(response) => pass.ended(Some(response.status().as_u16())),
         Err(error) if error.is_servers() => pass.ended(None),
@@ -73,6 +76,7 @@ impl<'a> Pass<'a> {
     fn ended(mut self, status: Option<u16>) {
         let Some(circuit) = self.circuit.take() else { return };
         if circuit.ended(status, self.upstream.ms(self.shared.now())) {
+            self.upstream.opened.fetch_add(1, Ordering::Relaxed);
             let servers = &self.upstream.config.to;
             tracing::warn!(first = servers.first().map(|to| to.url()), "circuit opens: most requests fail");
         }
@@ -110,7 +114,10 @@ impl Attempts<'_, '_> {
         loop {
             let (place, pool) = match again.take() {
                 Some(again) => again,
-                None => self.pick().ok_or(UpstreamError::NoHealthy)?,
+                None => self.pick().ok_or_else(|| {
+                    self.mine.counts.refused(UpstreamError::NoHealthy);
+                    UpstreamError::NoHealthy
+                })?,
             };
             report.server = Some(pool.endpoint.label.clone());
             report.attempts += 1;
@@ -121,6 +128,7 @@ impl Attempts<'_, '_> {
             let failure = match asked {
                 Ok(response) => {
                     let status = response.status().as_u16();
+                    pool.counts.answered(status);
                     self.upstream.note(&pool.endpoint, !self.upstream.is_bad(status), now);
                     match spare {
                         Some(spare)
@@ -132,6 +140,7 @@ impl Attempts<'_, '_> {
                             if !self.mine.spend() {
                                 return Ok(response);
                             }
+                            self.mine.counts.retried();
                             self.leave(place);
                             payload = spare;
                             continue;
@@ -144,6 +153,9 @@ impl Attempts<'_, '_> {
             let error = failure.error;
             // A connection that was closed while nobody looked says nothing about the server.
             let stale = report.reused && error == UpstreamError::Closed;
+            if !stale {
+                pool.counts.failed(error);
+            }
             if error.is_servers() && !stale {
                 self.upstream.note(&pool.endpoint, false, now);
             }
@@ -166,6 +178,7 @@ impl Attempts<'_, '_> {
             if !retries || !self.mine.spend() {
                 return Err(error);
             }
+            self.mine.counts.retried();
             self.leave(place);
         }
     }

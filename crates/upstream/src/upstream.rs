@@ -1,7 +1,7 @@
 //! One group of servers, as all threads see it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock, Weak};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -10,6 +10,7 @@ use crate::balance::Members;
 use crate::circuit::Circuit;
 use crate::config::UpstreamConfig;
 use crate::endpoint::Endpoint;
+use crate::metrics::{Threads, UpstreamCounts};
 use crate::target::{Scheme, Target};
 use crate::tls::{TlsClients, server_name};
 use crate::{health, resolve};
@@ -23,6 +24,12 @@ pub struct Upstream {
     pub(crate) targets: Vec<(Arc<Target>, u32)>,
     pub(crate) tls: Option<TlsClients>,
     pub(crate) circuit: Option<Circuit>,
+    /// What settings call it; the first settings, where several have the same servers.
+    pub(crate) name: OnceLock<String>,
+    /// What came of requests.
+    pub(crate) counts: Threads<UpstreamCounts>,
+    /// Times that the circuit opened.
+    pub(crate) opened: AtomicU64,
     members: RwLock<Arc<Members>>,
     /// Counts changes of `members`.
     version: AtomicU64,
@@ -71,6 +78,9 @@ impl Upstream {
             targets,
             tls,
             circuit: config.circuit.clone().map(Circuit::new),
+            name: OnceLock::new(),
+            counts: Threads::default(),
+            opened: AtomicU64::new(0),
             members: RwLock::default(),
             version: AtomicU64::new(0),
             resolved: watch::Sender::new(false),
@@ -172,6 +182,12 @@ impl Upstream {
     pub fn circuit(&self) -> Option<&'static str> {
         let now = self.ms(Instant::now());
         self.circuit.as_ref().map(|circuit| circuit.name(now))
+    }
+
+    /// What settings call it, or else its first server's address.
+    pub fn name(&self) -> String {
+        let first = || self.config.to.first().map_or("", |to| to.url());
+        self.name.get().map_or_else(|| first().to_owned(), String::clone)
     }
 
     /// Its settings.

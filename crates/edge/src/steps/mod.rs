@@ -170,7 +170,7 @@ impl Step {
             StepConfig::Oidc(config) => Self::Oidc(Box::new(oidc::OidcStep::new(config, base)?)),
             StepConfig::Roles(config) => Self::Roles(roles::RolesStep::new(config)?),
             StepConfig::Csrf(config) => Self::Csrf(Box::new(csrf::CsrfStep::new(config, base)?)),
-            StepConfig::Waf(config) => Self::Waf(Box::new(waf::WafStep::new(config, base)?)),
+            StepConfig::Waf(config) => Self::Waf(Box::new(waf::WafStep::new(name, config, base)?)),
             StepConfig::Challenge(config) => {
                 Self::Challenge(Box::new(challenge::ChallengeStep::new(config)?))
             }

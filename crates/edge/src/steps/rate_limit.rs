@@ -6,6 +6,7 @@ use http::{HeaderName, HeaderValue, Request, header};
 use selvedge_limit::rate::{
     Fallback, Key, KeyPart, LocalLimiter, RateLimit, SharedLimiter, Verdict, policy, retry_after, state,
 };
+use selvedge_telemetry::Decision;
 
 use super::Flow;
 use crate::body::RequestBody;
@@ -42,16 +43,23 @@ impl RateLimitStep {
 
     pub(super) async fn before(&self, exchange: &mut Exchange, request: &Request<RequestBody>) -> Flow {
         let key = self.key(exchange, request);
+        let decided = |decision| exchange.thread.counters.limited(&self.name, decision);
         let verdict = match &self.shared {
             None => self.count(exchange, &key),
             // Boxed, so that requests that pass none reserve no room for it.
             Some((shared, fallback)) => match (Box::pin(shared.take(&key, None)).await, fallback) {
                 (Ok(verdict), _) => verdict,
                 (Err(_), Fallback::Local) => self.count(exchange, &key),
-                (Err(_), Fallback::Open) => return Flow::On,
-                (Err(_), Fallback::Closed) => return Flow::Refuse(Refusal::LIMIT_UNAVAILABLE),
+                (Err(_), fallback) => {
+                    decided(Decision::Undecided);
+                    return match fallback {
+                        Fallback::Closed => Flow::Refuse(Refusal::LIMIT_UNAVAILABLE),
+                        _ => Flow::On,
+                    };
+                }
             },
         };
+        decided(if verdict.allowed { Decision::Passed } else { Decision::Refused });
         if self.limit.fields {
             let (policy, state) = (self.policy.clone(), state(&self.name, &verdict));
             exchange.later.push(Box::new(move |response| {

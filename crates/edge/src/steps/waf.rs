@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use http::{Request, header};
 use http_body::Body;
+use selvedge_telemetry::Decision;
 use selvedge_waf::{Mode, Verdict, Waf, WafConfig};
 
 use super::Flow;
@@ -25,13 +26,14 @@ const LINES_MAX: usize = 4096;
 
 #[derive(Debug)]
 pub(crate) struct WafStep {
+    name: String,
     waf: Arc<Waf>,
     audit: Option<Audit>,
 }
 
 impl WafStep {
     /// Relative paths in the settings begin at `base`.
-    pub(super) fn new(config: &WafConfig, base: &Path) -> Result<Self, String> {
+    pub(super) fn new(name: &str, config: &WafConfig, base: &Path) -> Result<Self, String> {
         let read = |path: &PathBuf| {
             let path = base.join(path);
             let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()));
@@ -40,7 +42,7 @@ impl WafStep {
         let more = config.rules.iter().map(read).collect::<Result<Vec<_>, _>>()?;
         let waf = Waf::new(config.clone(), &more).map_err(|error| error.to_string())?;
         let audit = config.audit_log.as_ref().map(|path| Audit::new(base.join(path)));
-        Ok(Self { waf: Arc::new(waf), audit })
+        Ok(Self { name: name.to_owned(), waf: Arc::new(waf), audit })
     }
 
     pub(super) async fn before(&self, exchange: &mut Exchange, request: &mut Request<RequestBody>) -> Flow {
@@ -72,6 +74,13 @@ impl WafStep {
             }
         }
         let verdict = inspection.finish();
+        let decision = match (verdict.block, verdict.attack) {
+            (true, _) => Decision::Refused,
+            (false, true) => Decision::Detected,
+            (false, false) => Decision::Passed,
+        };
+        let rules = verdict.matches.iter().map(|found| found.rule.as_str());
+        exchange.thread.counters.screened(&self.name, decision, rules);
         if !verdict.matches.is_empty() {
             self.tell(exchange, request, &verdict);
         }

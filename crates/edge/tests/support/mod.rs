@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use selvedge_edge::{
 };
 use selvedge_engine::{EngineError, RequestContext};
 use selvedge_model::{AccountId, Isolation, Limits, ScriptDeployment, Share, Snapshot, Worker};
-use selvedge_telemetry::{AccessLog, HttpMetrics, Registry, openmetrics};
+use selvedge_telemetry::{AccessLog, Format, HttpMetrics, Registry, exposition};
 use tokio::sync::watch;
 
 /// A running edge and everything around it.
@@ -31,6 +31,7 @@ pub struct Server {
     pub snapshot: watch::Sender<Arc<Snapshot>>,
     pub metrics: HttpMetrics,
     pub log: AccessLog,
+    pub upstreams: Upstreams,
 }
 
 pub fn config() -> EdgeConfig {
@@ -48,15 +49,16 @@ pub fn start_logged(config: EdgeConfig, log: AccessLog) -> Result<Server, EdgeEr
 
 /// Serves sites, written as in `selvedge.toml`.
 pub fn start_sites(settings: &str) -> Server {
-    let (config, sites) = sites(settings).unwrap_or_else(|problems| panic!("{problems:?}"));
-    launch(config, sites, AccessLog::off()).unwrap()
+    start_sites_with(settings, |_| {})
 }
 
 /// The same, with settings of the edge that cannot be written down before the test runs.
 pub fn start_sites_with(settings: &str, change: impl FnOnce(&mut EdgeConfig)) -> Server {
-    let (mut config, sites) = sites(settings).unwrap_or_else(|problems| panic!("{problems:?}"));
+    let upstreams = Upstreams::default();
+    let (mut config, sites) =
+        sites_with(settings, &upstreams).unwrap_or_else(|problems| panic!("{problems:?}"));
     change(&mut config);
-    launch(config, sites, AccessLog::off()).unwrap()
+    Server { upstreams, ..launch(config, sites, AccessLog::off()).unwrap() }
 }
 
 /// Serves sites as they are.
@@ -76,13 +78,17 @@ struct Settings {
 
 /// Compiles sites that are written as in `selvedge.toml`.
 pub fn sites(settings: &str) -> Result<(EdgeConfig, Sites), Vec<Problem>> {
+    sites_with(settings, &Upstreams::default())
+}
+
+fn sites_with(settings: &str, registry: &Upstreams) -> Result<(EdgeConfig, Sites), Vec<Problem>> {
     let settings: Settings = toml::from_str(settings).unwrap();
     let mut config = EdgeConfig { listen: config().listen, ..settings.edge.clone().unwrap_or_default() };
     if config.threads == 0 {
         config.threads = 2;
     }
     let Settings { sites, middleware, upstreams, .. } = &settings;
-    let (registry, base) = (&Upstreams::default(), Path::new(""));
+    let base = Path::new("");
     let common = &config.uses;
     let sites = Sites::new(SiteSettings { sites, middleware, upstreams, registry, common, base })?;
     Ok((config, sites))
@@ -104,7 +110,7 @@ fn launch(config: EdgeConfig, sites: Sites, log: AccessLog) -> Result<Server, Ed
         Box::new(|worker, request, context| Box::pin(async move { answer(&worker, request, context).await }))
     })?;
     let address = edge.addresses().first().copied().unwrap_or_else(|| ([127, 0, 0, 1], 0).into());
-    Ok(Server { edge, address, sites, snapshot, metrics, log })
+    Ok(Server { edge, address, sites, snapshot, metrics, log, upstreams: Upstreams::default() })
 }
 
 pub fn snapshot(scripts: &[&str]) -> Snapshot {
@@ -137,6 +143,16 @@ fn full(text: impl Into<Bytes>) -> Content {
     text.into().into()
 }
 
+/// Whether `/block` blocks its thread.
+static BLOCKED: Mutex<bool> = Mutex::new(true);
+static UNBLOCKED: Condvar = Condvar::new();
+
+/// Has `/block` answer.
+pub fn unblock() {
+    *BLOCKED.lock().unwrap() = false;
+    UNBLOCKED.notify_all();
+}
+
 /// Stands for the engine.
 async fn answer(
     worker: &Arc<Worker>,
@@ -160,6 +176,13 @@ async fn answer(
         "/slow" => {
             tokio::time::sleep(Duration::from_millis(400)).await;
             Response::new(full("slow"))
+        }
+        "/block" => {
+            let mut blocked = BLOCKED.lock().unwrap();
+            while *blocked {
+                blocked = UNBLOCKED.wait(blocked).unwrap();
+            }
+            Response::new(full("moving again"))
         }
         "/never" => std::future::pending().await,
         "/big" => Response::new(full(vec![b'x'; 8 << 20])),
@@ -314,7 +337,8 @@ impl Server {
         let mut registry = Registry::default();
         self.metrics.register(&mut registry);
         self.log.register(&mut registry);
-        openmetrics(&registry).unwrap()
+        self.upstreams.register(&mut registry);
+        exposition(&registry, &self.metrics, Format::OpenMetrics).unwrap()
     }
 
     /// Waits until a line of the metrics is there.

@@ -93,6 +93,7 @@ fn view(before: &Value, now: &Value) -> Value {
         "p99_us": quantile(&bounds, &buckets, 0.99),
         "requests_in_flight": now["http"]["requests_in_flight"],
         "connections": now["http"]["connections"],
+        "connection_states": now["http"]["connection_states"],
         "received_bytes_per_s": more("/http/received_bytes") as f64 / seconds,
         "sent_bytes_per_s": more("/http/sent_bytes") as f64 / seconds,
         "cache_hit_ratio": (asked > 0).then(|| hits as f64 / asked as f64),
@@ -134,6 +135,13 @@ fn show(view: &Value, api: &str) {
         bytes(float("received_bytes_per_s") as u64),
         bytes(float("sent_bytes_per_s") as u64),
     );
+    let states = numbers(&view["connection_states"]);
+    if states.iter().any(|count| *count > 0) {
+        let names = ["in handshakes", "new", "idle", "sending heads", "busy", "lingering"];
+        let shown = names.iter().zip(&states).filter(|(_, count)| **count > 0);
+        let shown: Vec<String> = shown.map(|(name, count)| format!("{count} {name}")).collect();
+        say!("connections: {}\n", shown.join(", "));
+    }
     let mut places = table(&["site", "route", "requests/s", "errors", "p50", "p99"]);
     for place in view["places"].as_array().into_iter().flatten() {
         let text = |key: &str| plain(place[key].as_str().unwrap_or_default());
@@ -147,22 +155,26 @@ fn show(view: &Value, api: &str) {
         ]);
     }
     say!("{places}");
-    let mut servers = table(&["server behind", "state", "requests now"]);
+    let mut servers = table(&["upstream", "circuit", "server behind", "state", "requests now"]);
     let mut any = false;
-    for server in view["upstreams"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(|one| one["servers"].as_array())
-        .flatten()
-    {
+    let upstreams = view["upstreams"].as_array().into_iter().flatten();
+    let all =
+        upstreams.flat_map(|one| one["servers"].as_array().into_iter().flatten().map(move |s| (one, s)));
+    for (upstream, server) in all {
+        let text = |key: &str, without: &str| plain(upstream[key].as_str().unwrap_or(without));
         let state = match (&server["available"], &server["ejected"]) {
             (Value::Bool(true), _) => "available",
             (_, Value::Bool(true)) => "ejected",
             _ => "down",
         };
         let name = plain(server["server"].as_str().unwrap_or_default());
-        servers.add_row([name, state.to_owned(), number(&server["active"]).to_string()]);
+        servers.add_row([
+            text("name", ""),
+            text("circuit", "-"),
+            name,
+            state.to_owned(),
+            number(&server["active"]).to_string(),
+        ]);
         any = true;
     }
     if any {

@@ -16,7 +16,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use selvedge_control::{Control, PublicUrl};
 use selvedge_edge::tls_config::Endpoint;
 use selvedge_edge::{
-    AdminState, Edge, Explain, Problem, Readiness, Sites, Surroundings, Upstreams, admin_router, cache_calls,
+    AdminState, Edge, Explain, Matters, Problem, Readiness, Sites, Surroundings, Upstreams, admin_router,
+    cache_calls,
 };
 use selvedge_engine::{Engine, EngineConfig, EngineHandle, StartError};
 use selvedge_model::Snapshot;
@@ -138,6 +139,7 @@ impl Server {
         let edge = Edge::start(surroundings, engine.handle())
             .map_err(|error| Failure::new("listen", error.to_string()))?;
         edge.register(&mut registry);
+        upstreams.register(&mut registry);
 
         let (mut http, mut https, mut unix) = (Vec::new(), Vec::new(), Vec::new());
         for (endpoint, tls) in edge.endpoints() {
@@ -151,7 +153,7 @@ impl Server {
             if http.is_empty() && !https.is_empty() { ("https", 443) } else { ("http", 80) };
         let port = http.first().or(https.first()).map(SocketAddr::port).filter(|port| *port != usual);
         let control = Control::new(
-            store,
+            store.clone(),
             artifacts,
             engine.handle(),
             logs,
@@ -172,13 +174,20 @@ impl Server {
             cache: edge.cache().clone(),
             engine: engine.handle(),
         };
-        let state = AdminState { readiness: readiness.clone(), registry: Arc::new(registry) };
+        let state =
+            AdminState { readiness: readiness.clone(), registry: Arc::new(registry), http: metrics.clone() };
         let router = selvedge_control::router(control.clone())
             .merge(selvedge_control::for_operator(
                 &control,
                 operator_calls(reloader.clone(), stats).merge(cache_calls(edge.cache().clone())),
             ))
             .merge(admin_router(state));
+        edge.watch(&readiness, &upstreams);
+        let check = move || match store.check() {
+            Ok(()) => Ok("reachable".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        readiness.watch("store", Matters::Readiness, Box::new(check));
         readiness.started();
         lock.describe(&format!("process {}, control API at http://{admin}", std::process::id()))?;
         let confinement = engine.handle().status().confinement;

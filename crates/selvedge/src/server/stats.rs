@@ -36,7 +36,7 @@ impl Stats {
                             "ejected": state.ejected, "active": state.active })
                     })
                     .collect();
-                json!({ "circuit": upstream.circuit(), "servers": servers })
+                json!({ "name": upstream.name(), "circuit": upstream.circuit(), "servers": servers })
             })
             .collect();
         json!({

@@ -54,12 +54,15 @@ impl Proxy {
         if let Some(problem) = config.problem() {
             return Err(problem);
         }
-        let servers = match &config.upstream {
-            None => &config.servers,
-            Some(name) => upstreams.get(name).ok_or_else(|| format!("there is no [upstreams.{name}]"))?,
+        let upstream = match &config.upstream {
+            None => registry.upstream(&config.servers.based(base))?,
+            Some(name) => {
+                let servers = upstreams.get(name).ok_or_else(|| format!("there is no [upstreams.{name}]"))?;
+                registry.named(name, &servers.based(base))?
+            }
         };
         Ok(Self {
-            upstream: registry.upstream(&servers.based(base))?,
+            upstream,
             host: match config.host.as_deref() {
                 None | Some("keep") => Host::Keep,
                 Some("upstream") => Host::Upstream,
