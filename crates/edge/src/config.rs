@@ -14,6 +14,7 @@ use selvedge_tls::config::{ListenerConfig, TlsConfig};
 use serde::{Deserialize, Serialize};
 
 use crate::compress::CompressionConfig;
+use crate::hints::EarlyHints;
 
 /// How the edge listens and what it allows its clients.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -64,6 +65,8 @@ pub struct EdgeConfig {
     pub trust_request_id: bool,
     /// Value of the `server` header; none is sent without one.
     pub server_header: Option<String>,
+    /// Which clients get 103 Early Hints: `safe`, `always` or `off`.
+    pub early_hints: EarlyHints,
     /// One line per request.
     pub access_log: AccessLogConfig,
     /// Traces of requests.
@@ -127,6 +130,7 @@ impl Default for EdgeConfig {
             trusted_proxies: Vec::new(),
             trust_request_id: false,
             server_header: None,
+            early_hints: EarlyHints::default(),
             access_log: AccessLogConfig::default(),
             traces: TracesConfig::default(),
             server_timing: Vec::new(),

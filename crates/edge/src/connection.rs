@@ -17,6 +17,7 @@ use selvedge_telemetry::http_metrics::{ConnectionState, CutReason};
 use selvedge_tls::Session;
 
 use crate::config::EdgeConfig;
+use crate::hints::Waiting;
 use crate::thread::Clock;
 use crate::websocket::Switch;
 
@@ -63,6 +64,8 @@ struct Http2State {
     ask: Cell<bool>,
     /// Streams whose bodies are waited for.
     starving: Cell<i32>,
+    /// Streams that were answered are given a moment to end.
+    ending: Cell<bool>,
     /// Since when there is something to send and no window for it.
     windowless: Cell<Option<Instant>>,
     /// The body of the request being polled stopped arriving.
@@ -77,6 +80,7 @@ impl Http2State {
             asked: Cell::new(None),
             ask: Cell::new(false),
             starving: Cell::new(0),
+            ending: Cell::new(false),
             windowless: Cell::new(None),
             stalled: Cell::new(false),
         }
@@ -125,6 +129,8 @@ pub(crate) struct Connection {
     given_up: Cell<bool>,
     draining: Cell<bool>,
     task: RefCell<Option<Waker>>,
+    /// Hints for the request whose turn it is.
+    pub(crate) hints: Waiting,
     /// The WebSocket that follows the last response.
     switch: RefCell<Option<Switch>>,
 }
@@ -149,6 +155,7 @@ impl Connection {
             given_up: Cell::new(false),
             draining: Cell::new(false),
             task: RefCell::new(None),
+            hints: Waiting::default(),
             switch: RefCell::new(None),
         }
     }
@@ -293,7 +300,7 @@ impl Connection {
             |since: Option<Instant>| since.is_some_and(|since| passed(since) >= config.stall_timeout());
         let blocked = too_long(self.blocked.get()) || too_long(self.http2.windowless.get());
         let silent = if self.http2.spoken.get() { self.http2.check(now, config) } else { None };
-        if self.http2.ask.get() || self.http2.starving.get() > 0 {
+        if self.http2.ask.get() || self.http2.ending.get() || self.http2.starving.get() > 0 {
             self.wake();
         }
         let verdict = match self.phase.get() {
@@ -376,6 +383,11 @@ impl Connection {
     /// More streams, or fewer, wait for their bodies.
     pub(crate) fn stream_starves(&self, change: i32) {
         self.http2.starving.set(self.http2.starving.get() + change);
+    }
+
+    /// Whether streams that were answered have still to end.
+    pub(crate) fn lets_end(&self, some: bool) {
+        self.http2.ending.set(some);
     }
 
     /// Whether the client leaves no room for what there is to send.

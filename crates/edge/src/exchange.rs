@@ -213,6 +213,11 @@ impl Exchange {
         })
     }
 
+    /// Whether no client waits for it.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent
+    }
+
     /// `http` or `https`, as the client has it.
     pub(crate) fn scheme(&self) -> &'static str {
         if self.connection.session().is_some() { "https" } else { "http" }

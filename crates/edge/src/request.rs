@@ -27,6 +27,7 @@ use selvedge_model::Worker;
 use selvedge_router::{Miss, has_dot_segments, other_reading, plain};
 use selvedge_telemetry::http_metrics::Protocol;
 use selvedge_telemetry::{AccessRecord, Exemplar};
+use selvedge_upstream::Hints;
 
 use crate::acme;
 use crate::body::{Content, EdgeBody, RequestBody};
@@ -38,6 +39,7 @@ use crate::exchange::Exchange;
 use crate::flags;
 use crate::guard;
 use crate::headers::{self, REQUEST_ID, Scan};
+use crate::hints::Teller;
 use crate::http1::{self, First, Socket};
 use crate::http2;
 use crate::https;
@@ -381,6 +383,12 @@ async fn pass(
     }
     if let Some(timeline) = &exchange.timeline {
         timeline.propagate(request.headers_mut(), true);
+    }
+    if let Place::Route(route) = &place
+        && let Some(hints) = route.hints.as_ref().filter(|_| !facts.websocket)
+        && let Some(teller) = Teller::of(exchange, request.method(), request.headers())
+    {
+        teller.early(hints);
     }
     let started = timeline::start(exchange);
     let (kind, answer) = match place {

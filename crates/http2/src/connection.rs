@@ -1,7 +1,7 @@
 //! A connection: its settings, its streams, and how it ends.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
@@ -19,6 +19,10 @@ use crate::stream::{Received, Stream, StreamRef};
 pub(crate) const INITIAL_WINDOW: u32 = 65_535;
 /// Streams that ended lately and are remembered, to tell late frames from wrong ones.
 const REMEMBERED: usize = 128;
+/// What of a request is thrown away after its response, bytes, before the stream is reset, and how long it is waited for. What
+/// the client does wrong in it is still told, and a client that is about to end is not reset.
+pub(crate) const DISCARD_MAX: u32 = 16 * 1024;
+const DISCARD_TIME: Duration = Duration::from_secs(1);
 /// Streams' slots that stay reserved while none is open.
 const SLOTS_KEPT: usize = 8;
 /// What a ping before the end says, and what one to a quiet client says.
@@ -140,6 +144,8 @@ pub struct Connection {
     pub(crate) schedule: Schedule,
     /// Streams with something to send.
     pub(crate) waiting: usize,
+    /// Some may be [abandoned](Stream::is_abandoned).
+    pub(crate) any_abandoned: bool,
     /// The client knows of RFC 9218.
     pub(crate) prioritizes: bool,
     /// Priorities of streams to come.
@@ -188,6 +194,7 @@ impl Connection {
             peer_window: INITIAL_WINDOW,
             schedule: Schedule::default(),
             waiting: 0,
+            any_abandoned: false,
             prioritizes: false,
             foretold: Vec::new(),
             score: Score::new(config.glitch_budget, now),
@@ -212,7 +219,7 @@ impl Connection {
 
     /// No stream is open, so that the connection may end without anybody missing anything.
     pub fn is_idle(&self) -> bool {
-        self.open == 0
+        self.open == 0 || self.streams.iter().all(|(_, stream)| stream.is_closed() || stream.is_abandoned())
     }
 
     /// No stream is open and none will be.
@@ -317,11 +324,42 @@ impl Connection {
         let abandoned = found.receiving && !found.sending;
         self.consume_connection(unread);
         if abandoned {
-            // The response is out: what else comes is not wanted (RFC 9113, section 8.1).
-            self.reset(stream, Code::NoError);
+            self.abandon(stream);
         } else {
             self.remove_if_closed(stream);
         }
+    }
+
+    /// The response is out: what else comes is not wanted (RFC 9113, section 8.1).
+    fn abandon(&mut self, stream: StreamRef) {
+        let Some(found) = self.get_mut(stream) else { return };
+        found.consumed = 0;
+        self.any_abandoned = true;
+        if self.get(stream).and_then(|found| found.left).is_some_and(|left| left > u64::from(DISCARD_MAX)) {
+            self.reset(stream, Code::NoError);
+        }
+    }
+
+    /// Resets streams that were answered and whose clients do not come to an end. True while there are others to come.
+    pub fn tidy(&mut self, now: Instant) -> bool {
+        if !self.any_abandoned {
+            return false;
+        }
+        let mut any = false;
+        let mut late = Vec::new();
+        for (key, found) in self.streams.iter_mut().filter(|(_, found)| found.is_abandoned()) {
+            let since = *found.abandoned.get_or_insert(now);
+            if now.saturating_duration_since(since) >= DISCARD_TIME {
+                late.push(StreamRef { key: key as u32, id: found.id });
+            } else {
+                any = true;
+            }
+        }
+        for stream in late {
+            self.reset(stream, Code::NoError);
+        }
+        self.any_abandoned = any;
+        any
     }
 
     /// Ends a stream at once.
@@ -388,6 +426,7 @@ impl Connection {
             last: false,
             last_trailers: None,
             queued: false,
+            abandoned: None,
         });
         self.open += 1;
         self.index.push((id, key as u32));
@@ -409,8 +448,8 @@ impl Connection {
         if found.is_closed() {
             self.open -= 1;
             self.remove_if_closed(stream);
-        } else if !found.sending && !found.held {
-            self.reset(stream, Code::NoError);
+        } else if found.is_abandoned() {
+            self.abandon(stream);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use crate::connection::{
-    Block, Connection, DRAIN_PING, Draining, Ended, Event, Fault, INITIAL_WINDOW, Stage,
+    Block, Connection, DISCARD_MAX, DRAIN_PING, Draining, Ended, Event, Fault, INITIAL_WINDOW, Stage,
 };
 use crate::frame::{self, Code, HEAD, Head, MAX_PAYLOAD, PREFACE, flag, id, kind, setting};
 use crate::glitch::Glitch;
@@ -189,17 +189,25 @@ impl Connection {
             return self.stream_error(head.stream, Code::Protocol, now);
         }
         let held = found.held;
+        let mut enough = false;
         if held {
             found.body.extend_from_slice(data);
+        } else if found.is_abandoned() {
+            found.consumed += whole;
+            enough = !end && found.consumed > DISCARD_MAX;
         }
         if end {
             found.receiving = false;
         }
-        if padding > 0 {
+        if held && padding > 0 {
             self.consume(stream, padding);
         }
         if !held {
-            self.consume_connection(data.len() as u32);
+            self.consume_connection(whole);
+        }
+        if enough {
+            self.reset(stream, Code::NoError);
+            return Ok(None);
         }
         if end {
             self.side_closed(stream);

@@ -1,5 +1,7 @@
 //! One stream: what it still receives, what it still sends (RFC 9113, section 5.1).
 
+use std::time::Instant;
+
 use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 
@@ -71,12 +73,19 @@ pub(crate) struct Stream {
     pub(crate) last_trailers: Option<Box<HeaderMap>>,
     /// It is in the schedule.
     pub(crate) queued: bool,
+    /// Since when it is [abandoned](Self::is_abandoned), as far as somebody has looked.
+    pub(crate) abandoned: Option<Instant>,
 }
 
 impl Stream {
     /// Both sides have said everything.
     pub(crate) fn is_closed(&self) -> bool {
         !self.receiving && !self.sending
+    }
+
+    /// The response is out, and nobody wants what else comes of the request.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.receiving && !self.sending && !self.held
     }
 
     /// It could send if it had its turn.

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -248,12 +248,62 @@ fn a_body_that_nobody_wants_is_called_off() {
     server.feed(&frame(DATA, 0, 1, &[0; 1000]));
     server.connection.release(stream);
     server.answer(stream, "no");
-    let said = server.said_up_to(1 << 16);
-    assert_eq!(kinds(&said), [(HEADERS, 1), (DATA, 1), (RST_STREAM, 1)]);
-    assert_eq!(said[2].code(), Code::NoError as u32);
+    assert_eq!(kinds(&server.said_up_to(1 << 16)), [(HEADERS, 1), (DATA, 1)]);
+    // A little is waited for, in case that it is all.
+    assert!(server.connection.is_idle());
+    server.feed(&frame(DATA, 0, 1, &[0; 16_000]));
+    assert_eq!(server.said(), []);
+    server.feed(&frame(DATA, 0, 1, &[0; 1000]));
+    let said = server.said();
+    assert_eq!((kinds(&said), said[0].code()), (vec![(RST_STREAM, 1)], Code::NoError as u32));
     // What was under way then is no error.
     assert!(server.feed(&frame(DATA, END_STREAM, 1, &[0; 1000])).is_empty());
     assert_eq!(server.said(), []);
+}
+
+#[test]
+fn what_comes_after_an_early_answer_has_to_be_right() {
+    let length = |length: &str| {
+        let mut block = POST.to_vec();
+        block.extend([0x0f, 28 - 15, length.len() as u8]);
+        block.extend(length.bytes());
+        block
+    };
+    let early = |block: &[u8]| {
+        let mut server = Server::default();
+        let stream = server.request(1, 0, block);
+        server.connection.release(stream);
+        server.answer(stream, "early");
+        server.said_up_to(1 << 16);
+        server
+    };
+    let mut server = early(&length("4"));
+    assert!(server.feed(&frame(DATA, END_STREAM, 1, b"abcd")).is_empty());
+    assert_eq!(server.said(), []);
+    assert!(server.connection.is_idle());
+    for (declared, rest, code) in [
+        ("4", frame(DATA, END_STREAM, 1, b"abc"), Code::Protocol),
+        ("4", frame(DATA, 0, 1, b"abcde"), Code::Protocol),
+        ("4", frame(HEADERS, END_HEADERS, 1, GET), Code::Protocol),
+    ] {
+        let mut server = early(&length(declared));
+        server.feed(&rest);
+        assert_eq!(server.said()[0].code(), code as u32, "{rest:?}");
+    }
+    // More than is waited for is called off at once.
+    let mut server = Server::default();
+    let stream = server.request(1, 0, &length("16385"));
+    server.connection.release(stream);
+    server.answer(stream, "early");
+    assert_eq!(kinds(&server.said_up_to(1 << 16)), [(HEADERS, 1), (DATA, 1), (RST_STREAM, 1)]);
+    // And what does not come is not waited for.
+    let mut server = early(POST);
+    let now = Instant::now();
+    assert!(server.connection.tidy(now));
+    assert!(server.connection.tidy(now + Duration::from_millis(999)));
+    assert!(!server.connection.tidy(now + Duration::from_secs(1)));
+    let said = server.said();
+    assert_eq!((kinds(&said), said[0].code()), (vec![(RST_STREAM, 1)], Code::NoError as u32));
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -156,9 +158,16 @@ impl<B: Body<Data = Bytes> + Unpin> Body for UpstreamBody<B> {
     }
 }
 
-/// A connection to a server that does not speak HTTP any more.
+/// What a tunnel's bytes travel over.
+enum Pipe {
+    Connection(Stream),
+    /// A stream of HTTP/2 (RFC 8441). Boxed: rare.
+    Http2(Box<TokioIo<Upgraded>>),
+}
+
+/// A connection to a server that does not speak HTTP any more, or a stream of one.
 pub struct Tunnel {
-    stream: Stream,
+    stream: Pipe,
     /// Read before.
     prefix: Bytes,
     _load: Load,
@@ -172,7 +181,17 @@ impl Tunnel {
         load: Load,
         place: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        Self { stream, prefix, _load: load, _place: place }
+        Self { stream: Pipe::Connection(stream), prefix, _load: load, _place: place }
+    }
+
+    pub(crate) fn http2(stream: Upgraded, load: Load) -> Self {
+        let stream = Pipe::Http2(Box::new(TokioIo::new(stream)));
+        Self { stream, prefix: Bytes::new(), _load: load, _place: None }
+    }
+
+    /// The server has agreed by HTTP/2, where no key is proven.
+    pub fn is_http2(&self) -> bool {
+        matches!(self.stream, Pipe::Http2(_))
     }
 }
 
@@ -188,20 +207,32 @@ impl AsyncRead for Tunnel {
             self.prefix.advance(count);
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        match &mut self.stream {
+            Pipe::Connection(stream) => Pin::new(stream).poll_read(cx, buf),
+            Pipe::Http2(stream) => Pin::new(&mut **stream).poll_read(cx, buf),
+        }
     }
 }
 
 impl AsyncWrite for Tunnel {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        match &mut self.stream {
+            Pipe::Connection(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Pipe::Http2(stream) => Pin::new(&mut **stream).poll_write(cx, bytes),
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        match &mut self.stream {
+            Pipe::Connection(stream) => Pin::new(stream).poll_flush(cx),
+            Pipe::Http2(stream) => Pin::new(&mut **stream).poll_flush(cx),
+        }
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        match &mut self.stream {
+            Pipe::Connection(stream) => Pin::new(stream).poll_shutdown(cx),
+            Pipe::Http2(stream) => Pin::new(&mut **stream).poll_shutdown(cx),
+        }
     }
 }

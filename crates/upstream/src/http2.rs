@@ -1,20 +1,22 @@
 //! HTTP/2 to servers, which hyper speaks: one connection for each thread and server, shared by requests.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Response, StatusCode, header};
+use http::{Method, Response, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::client::conn::http2;
+use hyper::ext::Protocol;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::body::{BodyError, Payload, UpstreamBody};
+use crate::body::{BodyError, Payload, Tunnel, UpstreamBody};
 use crate::endpoint::Load;
 use crate::error::UpstreamError;
 use crate::forward;
@@ -30,6 +32,9 @@ const PING: Duration = Duration::from_secs(20);
 /// Bytes of a response that a server may send before they were taken, for one stream and for all.
 const WINDOW: u32 = 1 << 20;
 const WINDOWS: u32 = 4 << 20;
+/// How often a new connection is looked at for whether it takes WebSockets, and the pause between two looks.
+const SETTINGS_LOOKS: u32 = 100;
+const SETTINGS_PAUSE: Duration = Duration::from_millis(5);
 
 type Boxed = Pin<Box<dyn Body<Data = Bytes, Error = BodyError>>>;
 /// Sends requests over a connection.
@@ -41,6 +46,25 @@ pub(crate) struct Slot {
     sender: RefCell<Option<Sender>>,
     turn: Mutex<()>,
     used: Cell<bool>,
+    /// Whether the server takes WebSockets, as far as it has said.
+    tunnels: RefCell<Rc<Tunnels>>,
+}
+
+/// Whether a server takes WebSockets.
+#[derive(Default)]
+struct Tunnels {
+    taken: Cell<bool>,
+    /// The connection's task, which finds out when it is woken.
+    task: RefCell<Option<Waker>>,
+}
+
+impl Tunnels {
+    fn look(&self) -> bool {
+        if let Some(task) = &*self.task.borrow() {
+            task.wake_by_ref();
+        }
+        self.taken.get()
+    }
 }
 
 impl Slot {
@@ -73,10 +97,18 @@ impl Slot {
             .max_header_list_size(upstream.config.max_header_bytes as u32)
             .keep_alive_interval(PING)
             .keep_alive_timeout(upstream.config.connect_timeout());
-        let (sender, connection) =
+        let (sender, mut connection) =
             builder.handshake(TokioIo::new(stream)).await.map_err(|_| UpstreamError::BadResponse(None))?;
+        let tunnels = Rc::<Tunnels>::default();
+        self.tunnels.replace(tunnels.clone());
         tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
+            let ended = poll_fn(|cx| {
+                let polled = Pin::new(&mut connection).poll(cx);
+                tunnels.taken.set(connection.is_extended_connect_protocol_enabled());
+                tunnels.task.replace(Some(cx.waker().clone()));
+                polled
+            });
+            if let Err(error) = ended.await {
                 tracing::debug!(%error, "connection of HTTP/2 to a server ended");
             }
         });
@@ -182,9 +214,20 @@ pub(crate) async fn exchange<B: Body<Data = Bytes> + Unpin + 'static>(
         }
         Err(_) => return fail(UpstreamError::ResponseTimeout, true),
     };
+    answered(pool, upstream, response, load, outgoing).or_else(|error| fail(error, true))
+}
+
+/// What is passed on of a response.
+fn answered<B>(
+    pool: &Rc<Pool>,
+    upstream: &Upstream,
+    response: Response<Incoming>,
+    load: Load,
+    outgoing: &Outgoing<'_>,
+) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
     let (mut parts, incoming) = response.into_parts();
     if parts.status == StatusCode::SWITCHING_PROTOCOLS {
-        return fail(UpstreamError::BadResponse(None), true);
+        return Err(UpstreamError::BadResponse(None));
     }
     forward::strip_response(&mut parts.headers);
     parts.extensions.clear();
@@ -202,6 +245,53 @@ pub(crate) async fn exchange<B: Body<Data = Bytes> + Unpin + 'static>(
         _load: load,
     };
     Ok(Response::from_parts(parts, UpstreamBody::Http2(Box::new(body))))
+}
+
+/// Asks for a WebSocket on a stream of its own (RFC 8441), and waits for the head of the response. Where the server agrees, the
+/// response is what HTTP/1.1 would have: 101.
+pub(crate) async fn tunnel<B: Body<Data = Bytes> + Unpin + 'static>(
+    pool: &Rc<Pool>,
+    upstream: &Upstream,
+    mut sender: Sender,
+    load: Load,
+    outgoing: &Outgoing<'_>,
+) -> Result<Response<UpstreamBody<B>>, UpstreamError> {
+    let request = outgoing.http2(&pool.endpoint, Box::pin(Payload::<B>::Empty) as Boxed);
+    let mut request = request.ok_or(UpstreamError::BadResponse(None))?;
+    *request.method_mut() = Method::CONNECT;
+    request.headers_mut().remove(header::SEC_WEBSOCKET_KEY);
+    request.extensions_mut().insert(Protocol::from_static("websocket"));
+    if sender.ready().await.is_err() {
+        return Err(UpstreamError::Closed);
+    }
+    let mut looks = 0;
+    let tunnels = pool.http2.tunnels.borrow().clone();
+    while !tunnels.look() {
+        // Its settings are the first that a server sends; nobody tells when they are here.
+        if looks == SETTINGS_LOOKS {
+            return Err(UpstreamError::NoTunnel);
+        }
+        looks += 1;
+        tokio::time::sleep(SETTINGS_PAUSE).await;
+    }
+    let answer = tokio::time::timeout(upstream.config.response_timeout(), sender.send_request(request)).await;
+    let mut response = match answer {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => {
+            tracing::debug!(server = &*pool.endpoint.label, %error, "no WebSocket over HTTP/2");
+            return Err(UpstreamError::Closed);
+        }
+        Err(_) => return Err(UpstreamError::ResponseTimeout),
+    };
+    if !response.status().is_success() {
+        return answered(pool, upstream, response, load, outgoing);
+    }
+    let upgraded = hyper::upgrade::on(&mut response).await.map_err(|_| UpstreamError::Closed)?;
+    let (mut parts, _) = response.into_parts();
+    forward::strip_response(&mut parts.headers);
+    parts.extensions.clear();
+    parts.status = StatusCode::SWITCHING_PROTOCOLS;
+    Ok(Response::from_parts(parts, UpstreamBody::Tunnel(Box::new(Tunnel::http2(upgraded, load)))))
 }
 
 /// The body of a response.

@@ -30,7 +30,7 @@ mod upstream;
 pub use body::{BodyError, Payload, Tunnel, UpstreamBody};
 pub use error::{Report, UpstreamError};
 pub use local::Local;
-pub use outgoing::Outgoing;
+pub use outgoing::{Hints, Outgoing};
 pub use registry::Registry;
 pub use send::send;
 pub use upstream::{EndpointState, Upstream};

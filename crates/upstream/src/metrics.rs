@@ -197,6 +197,9 @@ impl Collector for Registry {
     }
 }
 
+/// Its name, what it counts, and where that is.
+type Metric<T, V> = (&'static str, &'static str, fn(&T) -> V);
+
 fn encode_servers(encoder: &mut DescriptorEncoder<'_>, groups: &BTreeMap<String, Group>) -> fmt::Result {
     let servers = || {
         groups.iter().flat_map(|(name, group)| {
@@ -239,7 +242,7 @@ fn encode_servers(encoder: &mut DescriptorEncoder<'_>, groups: &BTreeMap<String,
         let labels = [("upstream", upstream), ("server", server)];
         ConstCounter::new(sums.ejections).encode(family.encode_family(&labels)?)?;
     }
-    let gauges: [(&str, &str, fn(&Server) -> i64); 2] = [
+    let gauges: [Metric<Server, i64>; 2] = [
         ("selvedge_upstream_active", "Requests under way to a server", |sums| sums.active.cast_signed()),
         ("selvedge_upstream_available", "1 while requests may go to a server", |sums| sums.available.into()),
     ];
@@ -254,7 +257,7 @@ fn encode_servers(encoder: &mut DescriptorEncoder<'_>, groups: &BTreeMap<String,
 }
 
 fn encode_groups(encoder: &mut DescriptorEncoder<'_>, groups: &BTreeMap<String, Group>) -> fmt::Result {
-    let counters: [(&str, &str, fn(&Group) -> u64); 2] = [
+    let counters: [Metric<Group, u64>; 2] = [
         ("selvedge_upstream_retries", "Requests that were sent once more", |group| group.retries),
         ("selvedge_upstream_circuit_opened", "Times that a circuit breaker opened", |group| group.opened),
     ];

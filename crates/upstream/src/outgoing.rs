@@ -12,6 +12,12 @@ use crate::config::HashBy;
 use crate::endpoint::Endpoint;
 use crate::forward::{Forwarded, is_dropped, named};
 
+/// Who wants to know what a response will need, before it is there.
+pub trait Hints: std::fmt::Debug {
+    /// The fields of a response 103 (RFC 8297), as the server sent them. Called while the request is polled.
+    fn early(&self, fields: &HeaderMap);
+}
+
 /// A request as servers are to see it. Its fields are the client's; what is to be different is said besides.
 #[derive(Clone, Copy, Debug)]
 pub struct Outgoing<'a> {
@@ -37,6 +43,8 @@ pub struct Outgoing<'a> {
     pub expects_continue: bool,
     /// `Via` is said.
     pub via: bool,
+    /// Who is told of hints.
+    pub hints: Option<&'a dyn Hints>,
 }
 
 impl Outgoing<'_> {

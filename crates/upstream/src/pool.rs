@@ -80,14 +80,12 @@ impl Pool {
     /// A connection: one that is idle, or a new one.
     pub(crate) async fn take(&self, upstream: &Upstream, wish: Wish) -> Result<Line, UpstreamError> {
         let h2c = self.endpoint.target.scheme == Scheme::H2c;
-        if h2c && wish.tunnel {
-            return Err(UpstreamError::NoTunnel);
-        }
-        if !wish.tunnel {
+        if !wish.tunnel || h2c {
             if let Some(sender) = self.http2.ready() {
                 return Ok(Line::Http2(sender));
             }
             if !wish.fresh
+                && !h2c
                 && let Some(connection) = self.take_idle(upstream.config.keep_alive(), wish.careful)
             {
                 return Ok(Line::Http1(connection));

@@ -198,6 +198,10 @@ impl Attempts<'_, '_> {
                 report.reused = connection.reused;
                 http1::exchange(pool, self.upstream, connection, load, self.outgoing, payload).await
             }
+            Ok(Line::Http2(sender)) if self.outgoing.websocket => {
+                let answer = http2::tunnel(pool, self.upstream, sender, load, self.outgoing).await;
+                answer.map_err(|error| Failure { error, sent: true, payload: None })
+            }
             // Boxed: it is far larger, and rarer.
             Ok(Line::Http2(sender)) => {
                 let exchange = http2::exchange(pool, self.upstream, sender, load, self.outgoing, payload);

@@ -125,7 +125,7 @@ async fn exchange(
             if socket.connection.verdict().is_some() {
                 socket.wake_reader();
             }
-            if socket.poll_continue(cx).is_err() || socket.poll_ahead(cx).is_ready() {
+            if socket.poll_interim(cx).is_err() || socket.poll_ahead(cx).is_ready() {
                 return Poll::Ready(None);
             }
             Poll::Pending

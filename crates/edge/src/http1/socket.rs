@@ -16,6 +16,7 @@ use super::Next;
 use super::body::Receiving;
 use super::head::take_request;
 use crate::connection::Connection;
+use crate::hints;
 use crate::stream::Stream;
 use crate::thread::Thread;
 
@@ -42,6 +43,9 @@ pub(crate) struct Socket {
     /// Whoever reads the body.
     pub(super) reader: RefCell<Option<Waker>>,
     pub(super) interim: Cell<Interim>,
+    /// Hints that are being sent, and how much of them was.
+    informing: RefCell<Vec<u8>>,
+    informed: Cell<usize>,
     /// The client has closed its half.
     closed: Cell<bool>,
     /// Thrown away after the last response.
@@ -85,6 +89,8 @@ impl Socket {
             held: Cell::new(false),
             reader: RefCell::default(),
             interim: Cell::new(Interim::Done),
+            informing: RefCell::default(),
+            informed: Cell::new(0),
             closed: Cell::new(false),
             lingered: Cell::new(0),
         })
@@ -330,8 +336,40 @@ impl Socket {
         flushed
     }
 
-    /// Sends `100 Continue` when the body is wanted. The error is the socket's.
-    pub(super) fn poll_continue(&self, cx: &mut Context<'_>) -> io::Result<()> {
+    /// Sends interim responses: `100 Continue` when the body is wanted, and hints. The error is the socket's.
+    pub(super) fn poll_interim(&self, cx: &mut Context<'_>) -> io::Result<()> {
+        // One that was begun goes on before another is.
+        if self.informed.get() > 0 && !self.poll_hints(cx)? {
+            return Ok(());
+        }
+        self.poll_continue(cx)?;
+        if !self.connection.hints.is_empty() && !matches!(self.interim.get(), Interim::Due(_)) {
+            for fields in self.connection.hints.take() {
+                hints::put(&fields, &mut self.informing.borrow_mut());
+            }
+            self.poll_hints(cx)?;
+        }
+        Ok(())
+    }
+
+    /// True when no hints are left to send.
+    fn poll_hints(&self, cx: &mut Context<'_>) -> io::Result<bool> {
+        let mut informing = self.informing.borrow_mut();
+        while self.informed.get() < informing.len() {
+            match self.poll_write(cx, &[io::IoSlice::new(&informing[self.informed.get()..])])? {
+                Poll::Ready(count) => self.informed.set(self.informed.get() + count),
+                Poll::Pending => return Ok(false),
+            }
+        }
+        self.informed.set(0);
+        *informing = Vec::new();
+        match self.poll_flush(cx) {
+            Poll::Ready(Err(error)) => Err(error),
+            _ => Ok(true),
+        }
+    }
+
+    fn poll_continue(&self, cx: &mut Context<'_>) -> io::Result<()> {
         let due = matches!(self.interim.get(), Interim::Due(_));
         while let Interim::Due(sent) = self.interim.get() {
             match self.poll_write(cx, &[io::IoSlice::new(&CONTINUE[sent..])])? {
@@ -351,6 +389,18 @@ impl Socket {
     /// The final response begins: what is left of an interim response goes first, one that was not begun is too late.
     /// True when the client may still wait for it.
     pub(super) fn end_interim(&self, out: &mut Vec<u8>) -> bool {
+        let informing = self.informing.take();
+        out.extend_from_slice(&informing[self.informed.take()..]);
+        let asked = self.end_continue(out);
+        if !self.connection.hints.is_empty() {
+            for fields in self.connection.hints.take() {
+                hints::put(&fields, out);
+            }
+        }
+        asked
+    }
+
+    fn end_continue(&self, out: &mut Vec<u8>) -> bool {
         match self.interim.replace(Interim::Done) {
             Interim::Done => false,
             Interim::Owed | Interim::Due(0) => !self.receiving.borrow().is_over(),

@@ -134,7 +134,7 @@ where
                 self.shared.state.linger();
                 continue;
             }
-            let (blocked, idle) = (http.is_blocked(), http.is_idle() && self.slots.are_idle());
+            let (blocked, idle) = (http.is_blocked(), self.slots.are_idle() && http.is_idle());
             drop(http);
             self.shared.state.no_window(blocked);
             if idle {
@@ -179,6 +179,7 @@ where
         if state.asks() {
             http.ping();
         }
+        state.lets_end(http.tidy(self.shared.thread.clock.recent()));
         drop(http);
         self.shared.give_up_stalled(&self.shared.thread.config);
         false

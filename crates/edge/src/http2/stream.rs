@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use selvedge_http2::StreamRef;
 
 use super::response::Outgoing;
@@ -175,6 +175,11 @@ impl<F: Future<Output = Response<EdgeBody>>> Slot<F> {
             shared.state.polls_stalled(shared.is_stalled(stream));
             let polled = future.poll(&mut cx);
             shared.state.polls_stalled(false);
+            if !shared.state.hints.is_empty() {
+                for fields in shared.state.hints.take() {
+                    shared.http.borrow_mut().inform(stream, StatusCode::EARLY_HINTS, &fields);
+                }
+            }
             let Poll::Ready(response) = polled else { return Poll::Pending };
             room.set(None);
             self.is_answering = false;

@@ -50,6 +50,9 @@ pub struct RouteConfig {
     /// Names of middleware, in this order, after the site's.
     #[serde(rename = "use")]
     pub uses: Vec<String>,
+    /// What the pages here need, told at once in 103 Early Hints: values of `Link`, such as
+    /// `</style.css>; rel=preload; as=style`.
+    pub early_hints: Vec<String>,
     /// Answers are cached: `true`, or a table that says how.
     pub cache: Option<CacheSwitch>,
     /// Answers: a deployed worker, `NAME` or `ACCOUNT/NAME`.
@@ -74,6 +77,7 @@ impl Default for RouteConfig {
             clients: Vec::new(),
             weight: None,
             uses: Vec::new(),
+            early_hints: Vec::new(),
             cache: None,
             worker: None,
             proxy: None,

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use http::{HeaderName, Method, Request};
+use http::{HeaderMap, HeaderName, Method, Request};
 use selvedge_router::{Asked, Condition, Found, HostPattern, Hosts, Miss, PathPattern, Routes, Test};
 use selvedge_telemetry::place_metrics::PlaceCounters;
 use selvedge_tls::TlsSite;
@@ -21,6 +21,7 @@ use selvedge_upstream::config::UpstreamConfig;
 use crate::body::RequestBody;
 use crate::cached::RouteCache;
 use crate::handlers::Handler;
+use crate::hints;
 use crate::steps::{SecurityHeaders, Step, StepConfig};
 use crate::template::without_port;
 
@@ -59,6 +60,8 @@ pub(crate) struct Route {
     pub(crate) counters: OnceLock<Arc<PlaceCounters>>,
     /// Clients are told what took how long.
     pub(crate) server_timing: bool,
+    /// Clients are told at once what they will need.
+    pub(crate) hints: Option<HeaderMap>,
 }
 
 /// All settings that sites are made of.
@@ -260,6 +263,7 @@ impl Compiler<'_> {
         let mut steps = site.to_vec();
         steps.extend(self.chain(&format!("{at}.use"), &route.uses));
         let cache = self.checked(&format!("{at}.cache"), RouteCache::new(route));
+        let hints = self.checked(&format!("{at}.early_hints"), hints::compile(&route.early_hints));
         let handler = self.handler(at, route)?;
         let target = Arc::new(Route {
             name: route.path.clone(),
@@ -269,6 +273,7 @@ impl Compiler<'_> {
             handler,
             cache: cache?,
             server_timing: of.server_timing,
+            hints: hints?,
         });
         Some(selvedge_router::Route { path: path?, methods, conditions, weight: route.weight, target })
     }

@@ -55,6 +55,11 @@ impl Head {
         })
     }
 
+    /// The fields as they came.
+    pub(super) fn fields(&self) -> &HeaderMap {
+        &self.headers
+    }
+
     /// It announces a body where its status allows none: the server may send one later, which nobody would know from the
     /// next response (RFC 9112, section 6.1; RFC 9110, section 8.6).
     pub(super) fn contradicts_itself(&self) -> bool {

@@ -188,8 +188,10 @@ impl<B: Body<Data = Bytes> + Unpin> Transfer<'_, B> {
                         return Err(UpstreamError::BadResponse(None));
                     }
                     self.doubtful |= head.contradicts_itself();
-                    if head.status == StatusCode::CONTINUE {
-                        self.release();
+                    match (head.status, self.outgoing.hints) {
+                        (StatusCode::CONTINUE, _) => self.release(),
+                        (StatusCode::EARLY_HINTS, Some(hints)) => hints.early(head.fields()),
+                        _ => {}
                     }
                     self.ahead = BytesMut::from(&head.rest[..]);
                     self.finder = HeadFinder::default();

@@ -94,6 +94,7 @@ impl Mirror {
                 trailers,
                 expects_continue: false,
                 via,
+                hints: None,
             };
             let mut report = Report::default();
             let answer = send::<RequestBody>(&thread.upstreams, &upstream, &outgoing, copy, &mut report);

@@ -11,11 +11,14 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, heade
 use selvedge_engine::websocket::handshake;
 use selvedge_upstream::config::{Buffering, ProxyConfig, UpstreamConfig};
 use selvedge_upstream::forward::Forwarded;
-use selvedge_upstream::{Outgoing, Payload, Registry, Report, Upstream, UpstreamBody, UpstreamError, send};
+use selvedge_upstream::{
+    Hints, Outgoing, Payload, Registry, Report, Upstream, UpstreamBody, UpstreamError, send,
+};
 
 use crate::body::{Content, RequestBody};
 use crate::exchange::Exchange;
 use crate::headers::REQUEST_ID;
+use crate::hints::Teller;
 use crate::refusal::Refusal;
 use crate::request::Facts;
 use mirror::Mirror;
@@ -92,6 +95,7 @@ impl Proxy {
         let host = authority.or_else(|| head.headers.get(header::HOST).map(HeaderValue::as_bytes));
         let asked = head.uri.path_and_query().map_or("/", |target| target.as_str());
         let target = self.path.of(asked)?;
+        let hints = if facts.websocket { None } else { Teller::of(exchange, &head.method, &head.headers) };
         let outgoing = Outgoing {
             method: &head.method,
             target: &target,
@@ -113,6 +117,7 @@ impl Proxy {
             trailers: facts.trailers,
             expects_continue: self.buffer_request.is_none() && head.headers.contains_key(header::EXPECT),
             via: self.via,
+            hints: hints.as_ref().map(|hints| hints as &dyn Hints),
         };
         let mut payload = match body {
             RequestBody::None => Payload::Empty,
@@ -134,7 +139,9 @@ impl Proxy {
         let content = match body {
             UpstreamBody::Empty => Content::Empty,
             UpstreamBody::Whole(bytes) => Content::Bytes(bytes),
-            UpstreamBody::Tunnel(_) if !accepts(&parts.headers, expected.as_ref()) => {
+            UpstreamBody::Tunnel(ref tunnel)
+                if !tunnel.is_http2() && !accepts(&parts.headers, expected.as_ref()) =>
+            {
                 return Err(UpstreamError::BadResponse(None).into());
             }
             body if self.buffer_response > 0 && parts.status != StatusCode::SWITCHING_PROTOCOLS => {
