@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use selvedge_acme::{AcmeConfig, ChallengeKind};
-use selvedge_telemetry::{Format, HttpMetrics, Registry, exposition};
+use selvedge_telemetry::{Registry, openmetrics};
 use support::{Server, runtime, start_sites_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -114,7 +114,7 @@ fn by_http_on_the_plain_listener() {
 
     let mut registry = Registry::default();
     world.server.edge.register(&mut registry);
-    let text = exposition(&registry, &HttpMetrics::default(), Format::OpenMetrics).unwrap();
+    let text = openmetrics(&registry).unwrap();
     assert!(
         text.contains("selvedge_certificate_expiry_timestamp_seconds{name=\"a.selvedge.example\"} "),
         "{text}"

@@ -55,6 +55,11 @@ pub fn exposition(registry: &Registry, http: &HttpMetrics, format: Format) -> Re
     })
 }
 
+/// What is in a registry, in OpenMetrics.
+pub fn openmetrics(registry: &Registry) -> Result<String, fmt::Error> {
+    exposition(registry, &HttpMetrics::default(), Format::OpenMetrics)
+}
+
 /// A request that a trace tells more about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Exemplar {

@@ -13,7 +13,7 @@ pub mod traces;
 pub use access_log::{AccessLog, AccessLogBuffer, AccessLogConfig, AccessRecord};
 pub use decisions::Decision;
 pub use diagnostics::{Diagnostics, DiagnosticsConfig, DiagnosticsError};
-pub use exposition::{Exemplar, Format, exposition};
+pub use exposition::{Exemplar, Format, exposition, openmetrics};
 pub use http_metrics::{HttpCounters, HttpMetrics};
 pub use hub::LogHub;
 pub use prometheus_client::registry::Registry;
