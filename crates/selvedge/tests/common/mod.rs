@@ -6,6 +6,7 @@
 pub mod api;
 pub mod client;
 pub mod origin;
+pub mod servers;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -41,6 +42,8 @@ pub fn repository(path: &str) -> PathBuf {
 pub struct Selvedge {
     child: Child,
     pub http: SocketAddr,
+    /// Where it speaks TLS, if it does.
+    pub https: Option<SocketAddr>,
     pub admin: SocketAddr,
     data: TempDir,
 }
@@ -56,6 +59,23 @@ impl Selvedge {
         let data = tempfile::tempdir().unwrap();
         std::fs::write(data.path().join(SETTINGS), settings).unwrap();
         Self::start_in(data)
+    }
+
+    /// Starts with empty data and this `selvedge.toml`, which says itself where to listen, the first time without TLS.
+    pub fn listening(settings: &str) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::write(data.path().join(SETTINGS), settings).unwrap();
+        let command = up_at(data.path(), &["--admin=127.0.0.1:0"]);
+        Self::start_by(command, data)
+    }
+
+    /// Starts with empty data, this `selvedge.toml`, and a variable of the environment.
+    pub fn with_variables(variables: &[(&str, &str)], settings: &str) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::write(data.path().join(SETTINGS), settings).unwrap();
+        let mut command = up(data.path());
+        command.envs(variables.iter().copied());
+        Self::start_by(command, data)
     }
 
     /// Starts with empty data, this `selvedge.toml`, and an isolate host from elsewhere.
@@ -79,7 +99,9 @@ impl Selvedge {
         let ready: Value =
             serde_json::from_str(&line).unwrap_or_else(|_| panic!("no addresses, but {line:?}"));
         let address = |value: &Value| value.as_str().unwrap().parse().unwrap();
-        let started = Self { child, http: address(&ready["http"][0]), admin: address(&ready["admin"]), data };
+        let https = ready["https"].get(0).map(address);
+        let (http, admin) = (address(&ready["http"][0]), address(&ready["admin"]));
+        let started = Self { child, http, https, admin, data };
         assert_eq!(started.call(started.admin, "GET", "x", "/health/ready", "").status, 200);
         started
     }
@@ -182,9 +204,12 @@ impl Drop for Selvedge {
 
 /// `selvedge up` on free ports. Confined where the machine allows; tests run on others, too.
 pub fn up(data: &Path) -> Command {
+    up_at(data, &["--http=127.0.0.1:0", "--admin=127.0.0.1:0"])
+}
+
+fn up_at(data: &Path, addresses: &[&str]) -> Command {
     let mut command = selvedge();
-    let fixed = ["up", "--json", "--http=127.0.0.1:0", "--admin=127.0.0.1:0", "--access-log=off"];
-    command.args(fixed).arg("--data").arg(data);
+    command.args(["up", "--json", "--access-log=off"]).args(addresses).arg("--data").arg(data);
     let settings = data.join(SETTINGS);
     if settings.exists() {
         command.arg("--config").arg(settings);
