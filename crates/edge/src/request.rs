@@ -557,6 +557,11 @@ fn log(exchange: &Exchange, duration_us: u64) {
         protocol: noted.version(),
         scheme: exchange.scheme(),
         tls: exchange.connection.session().map(|session| session.version),
+        client_cert: exchange
+            .connection
+            .session()
+            .and_then(|session| session.client.as_deref())
+            .map(|shown| (shown.subject.as_str(), shown.fingerprint.as_str())),
         status,
         bytes: exchange.bytes,
         duration_us,

@@ -37,10 +37,31 @@ enum Variable {
     Client,
     /// `{request_id}`
     RequestId,
+    /// `{tls.FACT}`: empty without TLS.
+    Tls(Tls),
+    /// `{client_cert.FACT}`: empty where the client showed none, or was not asked.
+    ClientCertificate(ClientCertificate),
     /// `{path.NAME}`: a parameter of the route's path.
     Parameter(String),
     /// `{header.NAME}`: a field of the request.
     Header(http::HeaderName),
+}
+
+/// What was agreed upon with the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Tls {
+    Version,
+    Cipher,
+    Name,
+}
+
+/// What a client's certificate says, which was verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ClientCertificate {
+    Subject,
+    Issuer,
+    Fingerprint,
+    Serial,
 }
 
 impl Template {
@@ -102,6 +123,24 @@ impl Template {
                 Part::Variable(Variable::RequestId) => {
                     out.write_str(exchange.request_id.to_str().unwrap_or_default())
                 }
+                Part::Variable(Variable::Tls(fact)) => {
+                    let session = exchange.connection.session();
+                    out.write_str(session.map_or("", |session| match fact {
+                        Tls::Version => session.version,
+                        Tls::Cipher => session.cipher,
+                        Tls::Name => session.name.as_deref().unwrap_or_default(),
+                    }))
+                }
+                Part::Variable(Variable::ClientCertificate(fact)) => {
+                    let session = exchange.connection.session();
+                    let shown = session.and_then(|session| session.client.as_deref());
+                    out.write_str(shown.map_or("", |shown| match fact {
+                        ClientCertificate::Subject => &shown.subject,
+                        ClientCertificate::Issuer => &shown.issuer,
+                        ClientCertificate::Fingerprint => &shown.fingerprint,
+                        ClientCertificate::Serial => &shown.serial,
+                    }))
+                }
                 Part::Variable(Variable::Parameter(name)) => {
                     let found = exchange.parameters.iter().find(|(key, _)| **key == **name);
                     out.write_str(found.map_or("", |(_, value)| value))
@@ -148,6 +187,13 @@ fn variable(name: &str) -> Result<Variable, String> {
         "scheme" => Variable::Scheme,
         "client" => Variable::Client,
         "request_id" => Variable::RequestId,
+        "tls.version" => Variable::Tls(Tls::Version),
+        "tls.cipher" => Variable::Tls(Tls::Cipher),
+        "tls.name" => Variable::Tls(Tls::Name),
+        "client_cert.subject" => Variable::ClientCertificate(ClientCertificate::Subject),
+        "client_cert.issuer" => Variable::ClientCertificate(ClientCertificate::Issuer),
+        "client_cert.fingerprint" => Variable::ClientCertificate(ClientCertificate::Fingerprint),
+        "client_cert.serial" => Variable::ClientCertificate(ClientCertificate::Serial),
         _ => match (name.strip_prefix("path."), name.strip_prefix("header.")) {
             (Some(parameter), _) => Variable::Parameter(parameter.into()),
             (_, Some(header)) => Variable::Header(
@@ -156,7 +202,8 @@ fn variable(name: &str) -> Result<Variable, String> {
             _ => {
                 return Err(format!(
                     "there is no variable {{{name}}}; there are host, method, path, query, uri, scheme, client, \
-                     request_id, path.NAME and header.NAME"
+                     request_id, path.NAME, header.NAME, tls.version, tls.cipher, tls.name, client_cert.subject, \
+                     client_cert.issuer, client_cert.fingerprint and client_cert.serial"
                 ));
             }
         },

@@ -270,6 +270,62 @@ fn sites_ask_clients_for_certificates() {
 }
 
 #[test]
+fn authorities_of_clients_change_and_certificates_are_told_of() {
+    let world = World::new();
+    let (first, first_root) = authority("first");
+    let (second, second_root) = authority("second");
+    std::fs::write(world.path("clients.pem"), &first_root.1).unwrap();
+    let settings = format!(
+        "[edge.tls]\nreload_s = 1\n[[sites]]\nhosts = [\"a.localhost\"]\ntls = {{ client_ca = {:?}, client_auth = \"optional\" }}\n\
+         use = [\"tell\"]\n[middleware.tell.headers.request]\nx-client = \"{{client_cert.subject}}\"\n[[sites.routes]]\n\
+         respond = {{ body = \"{{header.x-client}}|{{client_cert.issuer}}|{{client_cert.fingerprint}}|{{client_cert.serial}}|{{tls.version}} {{tls.name}}\" }}\n",
+        world.path("clients.pem")
+    );
+    let server = world.start(&settings);
+    let client = |issuer: &Issuer<'static, KeyPair>, name: &str| {
+        let (pem, key) = issue(issuer, name, &[name]);
+        let chain = vec![CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()];
+        let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+        (world.trusting(Some((chain.clone(), key))), chain[0].clone())
+    };
+    let asked = |config: &Arc<ClientConfig>| {
+        let mut stream = connect(config, server.address, "a.localhost")?;
+        let head = "GET / HTTP/1.1\r\nhost: a.localhost\r\nx-client: CN=root\r\nconnection: close\r\n\r\n";
+        stream.write_all(head.as_bytes())?;
+        let mut answer = Vec::new();
+        match stream.read_to_end(&mut answer) {
+            Err(error) if answer.is_empty() => Err(error),
+            _ => Ok(String::from_utf8_lossy(&answer).into_owned()),
+        }
+    };
+    let ((alice, certificate), (bob, _)) = (client(&first, "alice"), client(&second, "bob"));
+    let answer = asked(&alice).unwrap();
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &certificate);
+    let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(answer.contains(&format!("CN=alice|CN=first|{digest}|")), "{answer}");
+    assert!(answer.ends_with("|TLSv1.3 a.localhost"), "{answer}");
+    // Who shows none is nobody, whatever the request says.
+    assert!(asked(&world.trusting(None)).unwrap().contains("\r\n\r\n||||TLSv1.3"));
+    assert!(asked(&bob).is_err());
+    // What cannot be read changes nothing; then the one is gone and the other one believed, without new settings.
+    let mut open = connect(&alice, server.address, "a.localhost").unwrap();
+    std::fs::write(world.path("clients.pem"), "nothing").unwrap();
+    std::thread::sleep(Duration::from_millis(2500));
+    assert!(asked(&alice).is_ok() && asked(&bob).is_err());
+    std::fs::write(world.path("clients.pem"), &second_root.1).unwrap();
+    for _ in 0..500 {
+        if asked(&bob).is_ok() {
+            assert!(asked(&alice).is_err());
+            let answer = ask(&mut open, "a.localhost", "/").unwrap();
+            assert!(answer.starts_with("HTTP/1.1 421"), "{answer}");
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("the new authority is never believed");
+}
+
+#[test]
 fn certificates_change_under_load() {
     let world = World::new();
     world.issue("site", &["a.example"]);

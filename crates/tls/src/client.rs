@@ -20,6 +20,8 @@ const SUBJECT_MAX: usize = 512;
 pub struct ClientCertificate {
     /// Its subject, as in RFC 4514 text: `CN=alice, O=Example`. Printable ASCII only.
     pub subject: String,
+    /// Who made it out, in the same form.
+    pub issuer: String,
     /// SHA-256 of the certificate, in hexadecimal.
     pub fingerprint: String,
     /// Its serial number, in hexadecimal.
@@ -32,9 +34,15 @@ impl ClientCertificate {
         let first = chain.first()?;
         let certificate = parsed(first).ok()?;
         let printable = |c: char| if c.is_ascii_graphic() || c == ' ' { c } else { '?' };
-        let mut subject: String = certificate.subject().to_string().chars().map(printable).collect();
-        subject.truncate(SUBJECT_MAX);
-        Some(Self { subject, fingerprint: fingerprint(first), serial: hex(certificate.raw_serial()) })
+        let name = |name: &x509_parser::x509::X509Name<'_>| -> String {
+            name.to_string().chars().map(printable).take(SUBJECT_MAX).collect()
+        };
+        Some(Self {
+            subject: name(certificate.subject()),
+            issuer: name(certificate.issuer()),
+            fingerprint: fingerprint(first),
+            serial: hex(certificate.raw_serial()),
+        })
     }
 }
 

@@ -54,7 +54,7 @@ pub(crate) struct Loaded {
 }
 
 /// Tells whether files have changed: when each was modified, its size and its number.
-type Stamp = Vec<Option<(Option<SystemTime>, u64, u64)>>;
+pub(crate) type Stamp = Vec<Option<(Option<SystemTime>, u64, u64)>>;
 
 impl Given {
     /// Reads all that settings name.
@@ -86,7 +86,7 @@ impl Given {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut replaced = 0;
         for loaded in current.iter_mut() {
-            let stamp = stamp(&loaded.files);
+            let stamp = stamp_of(&loaded.files);
             if stamp == loaded.stamp {
                 continue;
             }
@@ -146,7 +146,7 @@ fn publish(loaded: &[Loaded], certificates: &Certificates) {
 impl Loaded {
     fn read(files: CertificateFiles, hosts: Option<Vec<String>>) -> Result<Self, FileError> {
         // Taken first: what changes while it is read is read again.
-        let stamp = stamp(&files);
+        let stamp = stamp_of(&files);
         let (chain, key) = (read(&files.certificate)?, read(&files.key)?);
         let mut certificate = Certificate::from_pem(&chain, &key).map_err(|source| {
             let of_key = matches!(
@@ -189,10 +189,14 @@ fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     fs::read(path).map_err(fail)
 }
 
-fn stamp(files: &CertificateFiles) -> Stamp {
-    let paths = [Some(&files.certificate), Some(&files.key), files.ocsp.as_ref()];
+fn stamp_of(files: &CertificateFiles) -> Stamp {
+    stamp([Some(&files.certificate), Some(&files.key), files.ocsp.as_ref()].into_iter().flatten())
+}
+
+/// How files are now.
+pub(crate) fn stamp<'a>(paths: impl IntoIterator<Item = &'a PathBuf>) -> Stamp {
     let of = |metadata: Metadata| (metadata.modified().ok(), metadata.len(), number(&metadata));
-    paths.into_iter().flatten().map(|path| fs::metadata(path).ok().map(of)).collect()
+    paths.into_iter().map(|path| fs::metadata(path).ok().map(of)).collect()
 }
 
 #[cfg(unix)]

@@ -40,6 +40,7 @@ impl Tls {
     /// Reads again what has changed in files. What is broken now stays as it was. Returns how many certificates were
     /// replaced.
     pub fn reload(&self) -> usize {
+        self.reload_authorities();
         self.given.reload(self.certificates())
     }
 

@@ -4,7 +4,8 @@
 //! neither be resumed under another nor be used for another's site.
 
 use std::fmt;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
@@ -16,7 +17,7 @@ use crate::authority::{Authority, AuthorityError};
 use crate::certificates::Certificates;
 use crate::client::{ClientCa, ClientCaError};
 use crate::config::{Profile, SiteTlsConfig, TlsConfig, TlsMode};
-use crate::files::{FileError, Given};
+use crate::files::{FileError, Given, Stamp, stamp};
 use crate::names::{NameMap, is_local, normal};
 
 /// Protocols inside of TLS, in the order of preference (RFC 7301).
@@ -42,6 +43,16 @@ pub struct Tls {
     current: RwLock<Arc<Current>>,
     challenges: Arc<ServerConfig>,
     pub(crate) given: Given,
+    authorities: Mutex<Authorities>,
+}
+
+/// The files with authorities of clients, as they were when they were read, and the settings that name them.
+#[derive(Default)]
+struct Authorities {
+    files: Vec<PathBuf>,
+    stamp: Stamp,
+    config: TlsConfig,
+    sites: Vec<TlsSite>,
 }
 
 /// What changes with settings.
@@ -95,6 +106,7 @@ impl Tls {
             current: RwLock::new(Arc::new(empty)),
             challenges: Arc::new(challenges),
             given,
+            authorities: Mutex::default(),
         };
         tls.update(config, sites)?;
         Ok(tls)
@@ -105,6 +117,10 @@ impl Tls {
     /// # Errors
     /// Files that cannot be read or served; says which and what to do.
     pub fn update(&self, config: &TlsConfig, sites: &[TlsSite]) -> Result<(), TlsError> {
+        // Taken first: what changes while it is read is read again.
+        let files = sites.iter().filter_map(|site| Some(site.tls.client_ca()?.0.to_owned()));
+        let files: Vec<PathBuf> = files.collect();
+        let stamp = stamp(&files);
         let given = self.given.read(config, sites)?;
         let before = self.current();
         let mut policies: Vec<Arc<Policy>> = Vec::new();
@@ -152,7 +168,32 @@ impl Tls {
         }
         let next = Current { default: before.default.clone(), sites: by_host, wanted };
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
+        *self.authorities.lock().unwrap_or_else(PoisonError::into_inner) =
+            Authorities { files, stamp, config: config.clone(), sites: sites.to_vec() };
         Ok(())
+    }
+
+    /// Reads the authorities of clients again where their files have changed. Clients that were believed because of one that is
+    /// gone are so no more, on connections that are open, too. What is broken now stays as it was. True when they were replaced.
+    pub(crate) fn reload_authorities(&self) -> bool {
+        let (config, sites) = {
+            let mut known = self.authorities.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = stamp(&known.files);
+            if now == known.stamp {
+                return false;
+            }
+            // Said once for each state that the files are in.
+            known.stamp = now;
+            (known.config.clone(), known.sites.clone())
+        };
+        match self.update(&config, &sites) {
+            Ok(()) => tracing::info!("authorities of clients were replaced"),
+            Err(error) => {
+                tracing::error!(%error, "authorities of clients were changed and cannot be used; those before stay");
+                return false;
+            }
+        }
+        true
     }
 
     /// Where certificates are looked up, and where those that come at run time are put.

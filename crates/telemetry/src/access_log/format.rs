@@ -25,6 +25,8 @@ pub struct AccessRecord<'a> {
     pub scheme: &'static str,
     /// `TLSv1.3` and so on.
     pub tls: Option<&'static str>,
+    /// Subject and SHA-256 of the certificate that the client showed.
+    pub client_cert: Option<(&'a str, &'a str)>,
     /// Status answered; 499 when the client left before.
     pub status: u16,
     /// Bytes of the response body.
@@ -274,6 +276,8 @@ impl Formatter {
             ("server", record.server),
             ("cache", record.cache),
             ("tls", record.tls),
+            ("client_cert", record.client_cert.map(|(subject, _)| subject)),
+            ("client_cert_sha256", record.client_cert.map(|(_, sha256)| sha256)),
             ("subject", record.subject),
             ("trace_id", record.trace_id),
         ];

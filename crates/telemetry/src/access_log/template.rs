@@ -58,6 +58,8 @@ variables! {
     "user_agent" => UserAgent,
     "tls" => Tls,
     "subject" => Subject,
+    "client_cert" => ClientCert,
+    "client_cert_sha256" => ClientCertSha256,
 }
 
 impl Template {
@@ -157,6 +159,8 @@ pub(super) fn text<'a>(variable: Variable, record: &AccessRecord<'a>) -> Option<
         Variable::UserAgent => record.user_agent,
         Variable::Tls => record.tls.map(str::as_bytes),
         Variable::Subject => record.subject.map(str::as_bytes),
+        Variable::ClientCert => record.client_cert.map(|(subject, _)| subject.as_bytes()),
+        Variable::ClientCertSha256 => record.client_cert.map(|(_, sha256)| sha256.as_bytes()),
         _ => None,
     }
 }
