@@ -2,6 +2,7 @@
 //! follows no redirects.
 
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, RootCertStore};
 
 /// Longest answer, bytes.
@@ -59,11 +62,36 @@ pub enum FetchError {
 
 impl Fetcher {
     /// A client that trusts the public authorities and `extra` ones.
-    pub fn new(extra: &[rustls::pki_types::CertificateDer<'static>]) -> Result<Self, FetchError> {
+    pub fn new(extra: &[CertificateDer<'static>]) -> Result<Self, FetchError> {
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         for certificate in extra {
             roots.add(certificate.clone())?;
         }
+        Self::with_roots(roots)
+    }
+
+    /// A client that trusts the authorities in a PEM file, in place of the public ones; without a file, these. Relative paths
+    /// begin at `directory`.
+    ///
+    /// # Errors
+    /// A sentence that begins with `ca`.
+    pub fn trusting(ca: Option<&Path>, directory: &Path) -> Result<Self, String> {
+        let Some(ca) = ca else { return Self::new(&[]).map_err(|error| error.to_string()) };
+        let path = directory.join(ca);
+        let wrong = |reason: &dyn fmt::Display| format!("ca: {}: {reason}", path.display());
+        let certificates =
+            CertificateDer::pem_file_iter(&path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates.map_err(|error| wrong(&error))? {
+            roots.add(certificate).map_err(|error| wrong(&error))?;
+        }
+        if roots.is_empty() {
+            return Err(wrong(&"there is no certificate in it"));
+        }
+        Self::with_roots(roots).map_err(|error| wrong(&error))
+    }
+
+    fn with_roots(roots: RootCertStore) -> Result<Self, FetchError> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?

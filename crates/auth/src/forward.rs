@@ -2,6 +2,7 @@
 //! `forward_auth` do), and unless it says 2xx, its answer is the client's.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,8 @@ pub struct ForwardAuthConfig {
     pub roles: Option<String>,
     /// How long it may take, milliseconds. Afterwards the request is refused.
     pub timeout_ms: u64,
+    /// PEM file of the authorities that the server is verified by, in place of the public ones.
+    pub ca: Option<PathBuf>,
 }
 
 impl Default for ForwardAuthConfig {
@@ -46,6 +49,7 @@ impl Default for ForwardAuthConfig {
             subject: None,
             roles: None,
             timeout_ms: 5000,
+            ca: None,
         }
     }
 }

@@ -408,3 +408,56 @@ fn examples_of_the_documentation_are_taken() {
     }
     assert!(count >= 4);
 }
+
+/// Keys over TLS, from a server (OpenSSL's) whose authority is one's own.
+#[test]
+fn keys_come_from_servers_of_private_authorities() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).unwrap();
+    let write = |name: &str, text: String| std::fs::write(dir.path().join(name), text).unwrap();
+    write("server.pem", made.cert.pem());
+    write("server.key", made.signing_key.serialize_pem());
+    let other = rcgen::generate_simple_self_signed(vec!["127.0.0.1".into()]).unwrap();
+    write("other.pem", other.cert.pem());
+    let signing = rcgen::KeyPair::generate().unwrap();
+    let point = signing.public_key_raw();
+    let coordinate = |bytes: &[u8]| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
+    let (x, y) = (coordinate(&point[1..33]), coordinate(&point[33..65]));
+    let keys =
+        json!({ "keys": [{ "kty": "EC", "crv": "P-256", "alg": "ES256", "kid": "a", "x": x, "y": y }] });
+    write("keys.json", keys.to_string());
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut openssl = std::process::Command::new("openssl")
+        .args(["s_server", "-quiet", "-WWW", "-accept", &port.to_string()])
+        .args(["-cert", "server.pem", "-key", "server.key"])
+        .current_dir(dir.path())
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .expect("openssl is installed");
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let header = Header { alg: jsonwebtoken::Algorithm::ES256, kid: Some("a".into()), ..Header::default() };
+    let key = EncodingKey::from_ec_pem(signing.serialize_pem().as_bytes()).unwrap();
+    let token = jsonwebtoken::encode(&header, &good(), &key).unwrap();
+    let asked = |ca: &str| {
+        let server = start_sites(&format!(
+            "[middleware.it.jwt]\njwks = \"https://127.0.0.1:{port}/keys.json\"\nissuer = \"https://issuer\"\n{ca}\n\
+             [[sites]]\nhosts = [\"a.example\"]\nuse = [\"it\"]\n[[sites.routes]]\nrespond = {{ body = \"in\" }}\n"
+        ));
+        ask(&server, "/", &format!("authorization: Bearer {token}\r\n")).status
+    };
+    let file = |name: &str| format!("ca = {:?}", dir.path().join(name));
+    let statuses = [asked(&file("server.pem")), asked(&file("other.pem")), asked("")];
+    openssl.kill().unwrap();
+    openssl.wait().unwrap();
+    assert_eq!(statuses, [200, 503, 503]);
+    for (name, said) in [("keys.json", "no certificate"), ("none.pem", "ca: ")] {
+        let settings = format!(
+            "[middleware.it.jwt]\njwks = \"https://a/\"\n{}\n[[sites]]\nhosts = [\"a.example\"]\nuse = [\"it\"]\n",
+            file(name)
+        );
+        let problems = format!("{:?}", sites(&settings).err());
+        assert!(problems.contains(said), "{problems}");
+    }
+}

@@ -1,103 +1,21 @@
 //! Logins at a real OpenID provider (npm's oidc-provider), with a browser's cookies.
 #![allow(missing_docs, reason = "a test crate")]
 
+#[path = "support/provider.rs"]
+mod provider;
 mod support;
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
 
 use http::{HeaderMap, Method, Uri};
+use provider::{KEY, Provider};
 use selvedge_auth::fetch::Fetcher;
-use selvedge_auth::oidc::{Oidc, OidcConfig, Outcome};
+use selvedge_auth::oidc::{Oidc, Outcome};
 use selvedge_auth::unix_now;
 use support::{Server, start_sites};
-
-const KEY: &str = "a session key of thirty-two bytes";
-
-/// A provider in a process of its own.
-struct Provider {
-    child: Child,
-    issuer: String,
-}
-
-impl Provider {
-    fn start() -> Self {
-        let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/oidc");
-        static INSTALL: std::sync::Once = std::sync::Once::new();
-        INSTALL.call_once(|| {
-            if !dir.join("node_modules/oidc-provider").exists() {
-                let status = Command::new("npm")
-                    .args(["ci", "--ignore-scripts", "--no-audit"])
-                    .current_dir(&dir)
-                    .status();
-                assert!(status.unwrap().success());
-            }
-        });
-        let mut child = Command::new("node")
-            .args(["provider.mjs", "http://app.example"])
-            .current_dir(&dir)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut issuer = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut issuer).unwrap();
-        Self { child, issuer: issuer.trim().to_owned() }
-    }
-
-    fn edge(&self, more: &str) -> Server {
-        start_sites(&format!(
-            r#"
-[middleware.login.oidc]
-issuer = "{}"
-client_id = "app"
-client_secret = "secret of app, & more: %"
-scopes = ["openid", "offline_access", "profile"]
-session_keys = ["{KEY}"]
-after_logout = "/bye"
-forward = {{ x-user = "sub", x-name = "name", x-groups = "roles" }}
-{more}
-
-[middleware.admins.roles]
-require = {{ roles = ["admin"] }}
-
-[[sites]]
-hosts = ["app.example"]
-use = ["login"]
-[[sites.routes]]
-path = "/*"
-respond = {{ body = "{{header.x-user}}|{{header.x-groups}}|{{header.cookie}}" }}
-[[sites.routes]]
-path = "/admin"
-use = ["admins"]
-respond = {{ body = "admin" }}
-"#,
-            self.issuer
-        ))
-    }
-
-    fn config(&self) -> OidcConfig {
-        OidcConfig {
-            issuer: self.issuer.clone(),
-            client_id: "app".into(),
-            client_secret: Some("secret of app, & more: %".into()),
-            session_keys: vec![KEY.into()],
-            ..OidcConfig::default()
-        }
-    }
-}
-
-impl Drop for Provider {
-    fn drop(&mut self) {
-        drop(self.child.stdin.take());
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
 
 #[derive(Debug)]
 struct Page {
@@ -235,7 +153,10 @@ fn people_log_in_and_out() {
         assert!(!cookie.contains("ann"), "{cookie}");
     }
     let jar = &browser.cookies["app.example"];
-    assert_eq!(jar.keys().collect::<Vec<_>>(), ["session"], "the login's cookie is gone");
+    assert_eq!(jar.keys().collect::<Vec<_>>(), ["session", "session-hint"], "the login's cookie is gone");
+    let hints = page.headers("set-cookie").filter(|cookie| cookie.starts_with("session-hint="));
+    let hints: Vec<&str> = hints.collect();
+    assert!(hints.len() == 1 && hints[0].contains("; Path=/.auth/logout; "), "{hints:?}");
     for _ in 0..2 {
         let page =
             browser.request("GET", "http://app.example/deep", "accept: text/html\r\nx-user: root\r\n", "");
@@ -255,7 +176,15 @@ fn people_log_in_and_out() {
     assert_eq!(page.status, 303);
     assert!(page.location().starts_with(&format!("{}/session/end?client_id=app&", provider.issuer)));
     let end = page.location().to_owned();
-    assert_eq!(browser.open(&end).status, 200, "the provider asks whether that is meant");
+    // Who it is, so that the provider need not ask; signed by the provider itself.
+    let hint = end.split("&id_token_hint=").nth(1).unwrap().split('&').next().unwrap();
+    assert_eq!(hint.split('.').count(), 3, "{end}");
+    assert!(page.headers("set-cookie").any(|cookie| cookie.starts_with("session-hint=; ")));
+    let page = browser.open(&end);
+    assert_eq!(page.status, 200, "the provider asks whether that is meant");
+    // One that is not the provider's is refused there: so it was looked at.
+    let bent = end.replace(hint, &hint[..hint.len() - 5]);
+    assert_eq!(browser.open(&bent).status, 400);
     assert_eq!(browser.open("http://app.example/deep").status, 303);
 }
 

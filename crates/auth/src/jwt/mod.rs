@@ -77,6 +77,8 @@ pub struct JwtConfig {
     pub jwks_min_interval_s: u64,
     /// Fetches keys without TLS from servers that are not on this machine.
     pub insecure_http: bool,
+    /// PEM file of the authorities that the server of `jwks` is verified by, in place of the public ones.
+    pub ca: Option<PathBuf>,
 }
 
 impl Default for JwtConfig {
@@ -102,6 +104,7 @@ impl Default for JwtConfig {
             jwks_max_age_s: 600,
             jwks_min_interval_s: 10,
             insecure_http: false,
+            ca: None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Settings of logins.
 
+use std::path::PathBuf;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -51,6 +53,8 @@ pub struct OidcConfig {
     pub optional: bool,
     /// Talks to a provider that is not on this machine without TLS.
     pub insecure_http: bool,
+    /// PEM file of the authorities that the provider is verified by, in place of the public ones.
+    pub ca: Option<PathBuf>,
 }
 
 impl Default for OidcConfig {
@@ -76,6 +80,7 @@ impl Default for OidcConfig {
             forward: ForwardConfig::default(),
             optional: false,
             insecure_http: false,
+            ca: None,
         }
     }
 }

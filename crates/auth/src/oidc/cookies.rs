@@ -69,12 +69,20 @@ pub(crate) struct Jar {
     /// With `__Host-` where there is TLS.
     name: String,
     secure: bool,
+    /// Requests for other paths do not have it.
+    path: String,
 }
 
 impl Jar {
     pub(crate) fn new(name: &str, secure: bool) -> Self {
         let prefix = if secure { "__Host-" } else { "" };
-        Self { name: format!("{prefix}{name}"), secure }
+        Self { name: format!("{prefix}{name}"), secure, path: "/".into() }
+    }
+
+    /// A cookie for one path only, for what need not burden all requests.
+    pub(crate) fn at(name: &str, secure: bool, path: &str) -> Self {
+        let prefix = if secure { "__Secure-" } else { "" };
+        Self { name: format!("{prefix}{name}"), secure, path: path.into() }
     }
 
     /// Whether a cookie is this or a part of it.
@@ -132,7 +140,8 @@ impl Jar {
 
     fn cookie(&self, name: &str, value: &str, seconds: u64) -> Option<HeaderValue> {
         let secure = if self.secure { "; Secure" } else { "" };
-        let text = format!("{name}={value}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
+        let path = &self.path;
+        let text = format!("{name}={value}; Path={path}; Max-Age={seconds}; HttpOnly; SameSite=Lax{secure}");
         HeaderValue::from_str(&text).ok()
     }
 }

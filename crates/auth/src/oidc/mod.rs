@@ -39,6 +39,8 @@ const CACHED_SESSIONS: usize = 8192;
 const REFRESHES: usize = 4096;
 /// How long, seconds.
 const REFRESH_S: u64 = 60;
+/// Longest ID token that is kept for logging out, bytes: it comes back in an address.
+const MAX_HINT_BYTES: usize = 4096;
 /// Longest address to return to, bytes.
 const MAX_RETURN_BYTES: usize = 1500;
 
@@ -166,7 +168,9 @@ impl Oidc {
         now: u64,
     ) -> Result<Outcome, Denial> {
         let origin = self.config.origin.as_deref().unwrap_or(origin);
-        let place = Site { origin, jar: Jar::new(&self.config.cookie, origin.starts_with("https://")) };
+        let secure = origin.starts_with("https://");
+        let hint = Jar::at(&format!("{}-hint", self.config.cookie), secure, &self.config.logout);
+        let place = Site { origin, jar: Jar::new(&self.config.cookie, secure), hint };
         self.forward.strip(headers);
         let path = uri.path();
         if path == self.config.callback {
@@ -378,8 +382,12 @@ impl Oidc {
             ("redirect_uri", &redirect),
             ("code_verifier", &login.verifier),
         ];
+        let mut hint = None;
         let session = match self.client.tokens(&provider, &parameters).await {
-            Ok(tokens) => self.open_session(&provider, tokens, &login, now).await,
+            Ok(tokens) => {
+                hint = tokens.id_token.clone().filter(|token| token.len() <= MAX_HINT_BYTES);
+                self.open_session(&provider, tokens, &login, now).await
+            }
             Err(failure) => Err(failure),
         };
         let session = session.map_err(|failure| match failure {
@@ -407,6 +415,12 @@ impl Oidc {
         let mut response = redirect_to(&format!("{}{}", place.origin, login.return_to)).ok_or_else(failed)?;
         append(&mut response, session_cookies);
         append(&mut response, jar.clear(headers));
+        // Without it the provider asks who it is that logs out; the login is good nevertheless.
+        let sealed = hint.and_then(|hint| self.sealer.seal(&format!("hint|{}", self.context), &hint));
+        if let Some(sealed) = sealed {
+            let seconds = session.until.saturating_sub(now);
+            append(&mut response, place.hint.write(&sealed, seconds).into_iter().flatten());
+        }
         Ok(response)
     }
 
@@ -452,6 +466,9 @@ impl Oidc {
         }
         let home = format!("{}{}", place.origin, self.config.after_logout);
         let end = self.client.provider().await.and_then(|provider| provider.end_session.clone());
+        let hint = place.hint.read(headers);
+        let hint: Option<String> =
+            hint.and_then(|sealed| self.sealer.open(&format!("hint|{}", self.context), &sealed));
         let target = match end {
             Some(end) => {
                 let query = form_urlencoded::Serializer::new(String::new())
@@ -459,6 +476,7 @@ impl Oidc {
                         ("client_id", &self.config.client_id),
                         ("post_logout_redirect_uri", &home),
                     ])
+                    .extend_pairs(hint.map(|hint| ("id_token_hint", hint)))
                     .finish();
                 with_query(&end, &query)
             }
@@ -469,6 +487,7 @@ impl Oidc {
         };
         let mut response = redirect_to(&target).ok_or_else(failed)?;
         append(&mut response, place.jar.clear(headers));
+        append(&mut response, place.hint.clear(headers));
         Ok(response)
     }
 }
@@ -499,6 +518,8 @@ async fn verify(
 struct Site<'a> {
     origin: &'a str,
     jar: Jar,
+    /// The ID token, for the path that logs out.
+    hint: Jar,
 }
 
 impl Site<'_> {
@@ -518,7 +539,7 @@ impl Site<'_> {
     }
 
     fn owns(&self, name: &str, cookie: &str) -> bool {
-        self.jar.owns(name) || self.is_login(name, cookie)
+        self.jar.owns(name) || self.hint.owns(name) || self.is_login(name, cookie)
     }
 
     fn forget(&self, name: &str) -> Option<HeaderValue> {

@@ -1,6 +1,7 @@
 //! Asks another server whether a request may pass.
 
 use std::mem;
+use std::path::Path;
 
 use http::Request;
 use selvedge_auth::fetch::Fetcher;
@@ -15,8 +16,8 @@ use crate::template::authority_of;
 pub(crate) struct ForwardAuthStep(ForwardAuth);
 
 impl ForwardAuthStep {
-    pub(super) fn new(config: &ForwardAuthConfig) -> Result<Self, String> {
-        let fetcher = Fetcher::new(&[]).map_err(|error| error.to_string())?;
+    pub(super) fn new(config: &ForwardAuthConfig, base: &Path) -> Result<Self, String> {
+        let fetcher = Fetcher::trusting(config.ca.as_deref(), base)?;
         ForwardAuth::new(config, fetcher).map(Self)
     }
 

@@ -17,7 +17,7 @@ pub(crate) struct JwtStep(Jwt);
 
 impl JwtStep {
     pub(super) fn new(config: &JwtConfig, base: &Path) -> Result<Self, String> {
-        let fetcher = Fetcher::new(&[]).map_err(|error| error.to_string())?;
+        let fetcher = Fetcher::trusting(config.ca.as_deref(), base)?;
         Jwt::new(config, base, &fetcher).map(Self).map_err(|error| error.to_string())
     }
 

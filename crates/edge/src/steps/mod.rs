@@ -165,7 +165,7 @@ impl Step {
             StepConfig::ApiKey(config) => Self::ApiKey(Box::new(api_key::ApiKeyStep::new(config, base)?)),
             StepConfig::Basic(config) => Self::Basic(Box::new(basic::BasicStep::new(config, base)?)),
             StepConfig::ForwardAuth(config) => {
-                Self::ForwardAuth(Box::new(forward::ForwardAuthStep::new(config)?))
+                Self::ForwardAuth(Box::new(forward::ForwardAuthStep::new(config, base)?))
             }
             StepConfig::Oidc(config) => Self::Oidc(Box::new(oidc::OidcStep::new(config, base)?)),
             StepConfig::Roles(config) => Self::Roles(roles::RolesStep::new(config)?),

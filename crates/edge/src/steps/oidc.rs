@@ -18,7 +18,7 @@ pub(crate) struct OidcStep(Oidc);
 
 impl OidcStep {
     pub(super) fn new(config: &OidcConfig, base: &Path) -> Result<Self, String> {
-        let fetcher = Fetcher::new(&[]).map_err(|error| error.to_string())?;
+        let fetcher = Fetcher::trusting(config.ca.as_deref(), base)?;
         Oidc::new(config, base, fetcher).map(Self)
     }
 
