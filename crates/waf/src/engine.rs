@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::config::{Mode, WafConfig};
 use crate::place::Place;
 use crate::rule::{BadRules, Rules};
-use crate::{json, multipart, normal};
+use crate::{json, multipart, normal, xml};
 
 /// Values of one request that are looked at; one with more is itself suspicious.
 const VALUES_MAX: usize = 1000;
@@ -21,6 +21,29 @@ const TOO_MANY: &str = "too-many-values";
 /// Id of the finding that a body is not what it says it is.
 const BROKEN_BODY: &str = "broken-body";
 
+/// Id of the finding that a part of a body is to be read in an encoding that hides what it says.
+const ODD_CHARSET: &str = "odd-charset";
+/// Id of the finding that a page of another site gives a session to whoever follows its link.
+const SESSION_FIXATION: &str = "session-fixation";
+/// What programs call their sessions.
+const SESSIONS: [&str; 13] = [
+    "phpsessid",
+    "jsessionid",
+    "aspsessionid",
+    "asp.net_sessionid",
+    "cfid",
+    "cftoken",
+    "cfsid",
+    "connect.sid",
+    "laravel_session",
+    "_session_id",
+    "sessionid",
+    "symfony",
+    "ci_session",
+];
+/// Fields in which programs look for the name of an upload, without what stands between the words.
+const FILE_NAMES: [&str; 2] = ["xfilename", "filename"];
+
 /// The firewall: compiled rules and what to do about them. Shared by all threads.
 #[derive(Debug)]
 pub struct Waf {
@@ -34,6 +57,11 @@ pub struct Inspection {
     waf: Arc<Waf>,
     /// Exclusions that concern the request's path.
     exclusions: Vec<usize>,
+    /// A parameter is called like a session.
+    gives_session: bool,
+    /// `Referer` and `Host`, without scheme and path.
+    referer: Option<String>,
+    host: Option<String>,
     values: usize,
     score: u32,
     matches: Vec<Match>,
@@ -95,8 +123,16 @@ impl Waf {
     pub fn inspect(self: &Arc<Self>, path: &str) -> Inspection {
         let concerned = self.config.exclude.iter().enumerate().filter(|(_, one)| one.concerns_path(path));
         let exclusions = concerned.map(|(index, _)| index).collect();
-        let mut inspection =
-            Inspection { waf: self.clone(), exclusions, values: 0, score: 0, matches: Vec::new() };
+        let mut inspection = Inspection {
+            waf: self.clone(),
+            exclusions,
+            gives_session: false,
+            referer: None,
+            host: None,
+            values: 0,
+            score: 0,
+            matches: Vec::new(),
+        };
         inspection.value(Place::Path, "", path, false);
         inspection
     }
@@ -108,6 +144,8 @@ impl Inspection {
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let plain_name = normal::text(name, true);
+            let is_session = plain_name.ends_with("_session") || SESSIONS.contains(&plain_name.as_str());
+            self.gives_session |= !value.is_empty() && is_session;
             self.value(Place::Parameter, &plain_name, name, true);
             self.value(Place::Parameter, &plain_name, value, true);
             if self.is_full() {
@@ -122,15 +160,27 @@ impl Inspection {
             "cookie" => {
                 for pair in value.split(';') {
                     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                    self.value(Place::Cookie, name.trim(), name.trim(), false);
                     self.value(Place::Cookie, name.trim(), value.trim(), false);
                 }
             }
             "user-agent" => self.value(Place::UserAgent, name, value, false),
-            "referer" => self.value(Place::Referer, name, value, false),
+            "referer" => {
+                let site = value.split_once("://").map(|(_, rest)| rest.split(['/', '?', '#']).next());
+                self.referer = site.flatten().map(str::to_ascii_lowercase);
+                self.value(Place::Referer, name, value, false);
+            }
+            "host" => self.host = Some(value.to_ascii_lowercase()),
             // Their grammar was checked, and what they hold is for the server in front of programs.
-            "host" | "content-length" | "transfer-encoding" | "connection" | "authorization" | "accept"
+            "content-length" | "transfer-encoding" | "connection" | "authorization" | "accept"
             | "accept-encoding" | "accept-language" | "if-none-match" | "if-modified-since" | "range" => {}
-            _ => self.value(Place::Header, name, value, false),
+            _ => {
+                let bare: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+                if FILE_NAMES.contains(&bare.as_str()) {
+                    self.value(Place::FileName, name, value, false);
+                }
+                self.value(Place::Header, name, value, false);
+            }
         }
     }
 
@@ -145,6 +195,15 @@ impl Inspection {
                 return self.found(BROKEN_BODY, "a multipart body without a boundary", 5, Place::Body);
             };
             for part in multipart::parts(bytes, &boundary, VALUES_MAX) {
+                let plain = |charset: &str| {
+                    matches!(charset, "utf-8" | "us-ascii" | "iso-8859-1" | "iso-8859-15" | "windows-1252")
+                };
+                let odd = part.charset.as_deref().is_some_and(|charset| !plain(charset));
+                let default = part.name == "_charset_"
+                    && !plain(&String::from_utf8_lossy(part.text).trim().to_ascii_lowercase());
+                if odd || default || part.encoded {
+                    self.found(ODD_CHARSET, "a part in an encoding that rules cannot read", 5, Place::Body);
+                }
                 self.value(Place::Parameter, &part.name, &part.name, false);
                 self.value(Place::Parameter, &part.name, &String::from_utf8_lossy(part.text), false);
                 if let Some(file_name) = &part.file_name {
@@ -164,9 +223,18 @@ impl Inspection {
             }
             return;
         }
+        if kind.ends_with("xml") {
+            let text = String::from_utf8_lossy(bytes);
+            let whole = xml::values(&text, VALUES_MAX, &mut |name, value| {
+                self.value(Place::Body, name, value, false);
+            });
+            if !whole {
+                self.found(TOO_MANY, "more values than any form has", 5, Place::Body);
+            }
+            return;
+        }
         // Bodies without a type are read by programs that guess.
-        let is_text = kind.is_empty() || kind.starts_with("text/") || kind.ends_with("xml");
-        if is_text {
+        if kind.is_empty() || kind.starts_with("text/") {
             self.value(Place::Body, "", &String::from_utf8_lossy(bytes), false);
         }
     }
@@ -177,7 +245,14 @@ impl Inspection {
     }
 
     /// The sum, and what to do.
-    pub fn finish(self) -> Verdict {
+    pub fn finish(mut self) -> Verdict {
+        let foreign = match (&self.referer, &self.host) {
+            (Some(referer), Some(host)) => referer != host,
+            _ => false,
+        };
+        if self.gives_session && foreign {
+            self.found(SESSION_FIXATION, "a session that another site's page gives", 5, Place::Parameter);
+        }
         let (attack, block) = (self.score >= self.waf.config.threshold, self.is_decided());
         Verdict { score: self.score, attack, block, matches: self.matches }
     }

@@ -12,6 +12,7 @@ mod multipart;
 pub mod normal;
 mod place;
 mod rule;
+mod xml;
 
 pub use config::{Exclusion, Mode, WafConfig};
 pub use engine::{Inspection, Match, Verdict, Waf};

@@ -7,6 +7,10 @@ pub(crate) struct Part<'a> {
     pub(crate) file_name: Option<String>,
     /// Of a file, nothing.
     pub(crate) text: &'a [u8],
+    /// The encoding that it says it has, in lower case.
+    pub(crate) charset: Option<String>,
+    /// Says how it is encoded on the way, which browsers never do.
+    pub(crate) encoded: bool,
 }
 
 /// The boundary that a content type names.
@@ -57,7 +61,15 @@ fn part(bytes: &[u8]) -> Option<Part<'_>> {
     let name = parameter(disposition, "name").unwrap_or_default();
     let file_name = parameter(disposition, "filename").or_else(|| parameter(disposition, "filename*"));
     let text = text.strip_suffix(b"\r\n").unwrap_or(text);
-    Some(Part { name, text: if file_name.is_some() { b"" } else { text }, file_name })
+    let field = |name: &str| head.lines().find(|line| line.to_ascii_lowercase().starts_with(name));
+    let charset = field("content-type:").and_then(|line| parameter(line, "charset"));
+    Some(Part {
+        name,
+        text: if file_name.is_some() { b"" } else { text },
+        file_name,
+        charset: charset.map(|charset| charset.to_ascii_lowercase()),
+        encoded: field("content-transfer-encoding:").is_some(),
+    })
 }
 
 /// `name="value"` or `name=value` in a field.
@@ -89,8 +101,20 @@ mod tests {
         let body = b"--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n<x>\r\n--b\r\nContent-Disposition: form-data; name=f; \
             filename=\"../e;.php\"\r\nContent-Type: text/plain\r\n\r\n<?php\r\n--b--\r\n";
         let found = parts(body, &boundary("multipart/form-data; Boundary=\"b\"").unwrap(), 10);
-        assert_eq!(found[0], Part { name: "a".into(), file_name: None, text: b"<x>" });
-        assert_eq!(found[1], Part { name: "f".into(), file_name: Some("../e;.php".into()), text: b"" });
+        assert_eq!(
+            found[0],
+            Part { name: "a".into(), file_name: None, text: b"<x>", charset: None, encoded: false }
+        );
+        assert_eq!(
+            found[1],
+            Part {
+                name: "f".into(),
+                file_name: Some("../e;.php".into()),
+                text: b"",
+                charset: None,
+                encoded: false
+            }
+        );
         assert_eq!(parts(b"--b\r\nno head", "b", 10), []);
         assert_eq!(boundary("multipart/form-data"), None);
     }

@@ -158,6 +158,13 @@ fn squeezed(text: &str) -> String {
 }
 
 fn html(text: &str) -> String {
+    let mut out = references(text);
+    out.retain(|c| !c.is_control());
+    out
+}
+
+/// Character references replaced.
+pub(crate) fn references(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('&') {
@@ -167,7 +174,6 @@ fn html(text: &str) -> String {
         rest = &rest[at + length..];
     }
     out.push_str(rest);
-    out.retain(|c| !c.is_control());
     out
 }
 
@@ -193,9 +199,14 @@ fn entity(text: &str) -> Option<(char, usize)> {
             Some(hex) => (hex, 16, 3),
             None => (number, 10, 2),
         };
+        let zeros = digits.bytes().take_while(|byte| *byte == b'0').count();
+        let digits = &digits[zeros..];
         let count = digits.bytes().take(8).take_while(|byte| (*byte as char).is_digit(radix)).count();
-        let code = u32::from_str_radix(&digits[..count], radix).ok()?;
-        return Some((char::from_u32(code)?.to_ascii_lowercase(), closed(skipped + count)));
+        if zeros + count == 0 {
+            return None;
+        }
+        let code = u32::from_str_radix(&digits[..count], radix).unwrap_or(0);
+        return Some((char::from_u32(code)?.to_ascii_lowercase(), closed(skipped + zeros + count)));
     }
     let (name, c) = NAMED.iter().find(|(name, _)| text.starts_with(name))?;
     Some((*c, closed(name.len())))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use regex::{RegexSet, RegexSetBuilder};
+use regex::bytes::{RegexBuilder, RegexSet, RegexSetBuilder};
 use serde::Deserialize;
 
 use crate::normal::Decoding;
@@ -111,7 +111,7 @@ impl Rules {
                     return Err(BadRules(format!("{name}: there are two rules {:?}", rule.id)));
                 }
                 for expression in &rule.expressions {
-                    if let Err(error) = regex::Regex::new(expression) {
+                    if let Err(error) = RegexBuilder::new(expression).unicode(false).build() {
                         return Err(BadRules(format!("{name}: rule {:?}: {error}", rule.id)));
                     }
                 }
@@ -132,7 +132,9 @@ impl Rules {
             if rules.is_empty() {
                 continue;
             }
+            // Over bytes: what `\b` and `.` mean beyond ASCII would make the automata many times larger and slower.
             let set = RegexSetBuilder::new(expressions)
+                .unicode(false)
                 .size_limit(AUTOMATON_BYTES)
                 .dfa_size_limit(AUTOMATON_BYTES)
                 .build()
@@ -152,7 +154,7 @@ impl Rules {
 
     /// Rules for a place that fit a decoded value.
     pub(crate) fn fitting(&self, group: &Group, place: Place, value: &str) -> BTreeSet<usize> {
-        let matches = group.set.matches(value);
+        let matches = group.set.matches(value.as_bytes());
         let rules = matches.iter().map(|expression| group.rules[expression]);
         rules.filter(|rule| self.masks[*rule] & place.bit() != 0).collect()
     }
