@@ -397,6 +397,30 @@ fn the_urgent_overtake() {
     assert_eq!(raw.find(DATA).stream, 1);
 }
 
+/// What answers does not read the body: what comes of it all the same has to be right, and to come soon.
+#[test]
+fn early_answers_leave_clients_a_moment() {
+    let mut settings = config();
+    // Has the sweeper look often.
+    settings.http2.ping_interval_ms = 400;
+    let server = start(settings);
+    let code = |frame: RawFrame| u32::from_be_bytes(frame.payload.try_into().unwrap());
+    let mut raw = Raw::connect(&server);
+    raw.request(1, POST, "/", false);
+    assert_eq!(raw.find(DATA).flags, 1, "the whole response");
+    raw.send(HEADERS, 4, 1, &[0x82]);
+    assert_eq!(code(raw.find(RST_STREAM)), 1, "a second head is none: PROTOCOL_ERROR");
+    raw.request(3, POST, "/", false);
+    raw.find(DATA);
+    raw.send(DATA, 1, 3, b"whole");
+    raw.request(5, POST, "/", false);
+    raw.find(DATA);
+    let reset = raw.find(RST_STREAM);
+    assert_eq!((reset.stream, code(reset)), (5, 0), "the one that does not end: NO_ERROR");
+    raw.request(7, GET, "/", true);
+    assert_eq!(raw.find(HEADERS).stream, 7);
+}
+
 /// A real client.
 #[test]
 fn curl_understands() {
