@@ -2,7 +2,7 @@
 //!
 //! Two caches are made of this. The Workers Cache API has [`Cache`]: whole responses in memory, one lock. The edge has the
 //! rest: [`settings`], [`policy`] (a response's way into the cache and out of it), [`variant`] and [`key`] (what it is found by),
-//! [`store`] (where it is: in memory, and below that on a [`disk`]), [`fill`] (a body that is read by several while it arrives) and [`flight`] (one fetch for all who ask).
+//! [`store`] (where it is: in memory, and below that in a Redis that is [`shared`] and on a [`disk`]), [`fill`] (a body that is read by several while it arrives) and [`flight`] (one fetch for all who ask).
 
 pub mod condition;
 pub mod directives;
@@ -18,8 +18,10 @@ pub mod policy;
 pub mod range;
 pub mod record;
 pub mod settings;
+pub mod shared;
 pub mod status;
 pub mod store;
+pub mod targets;
 pub mod variant;
 
 pub use freshness::{Refusal, lifetime};

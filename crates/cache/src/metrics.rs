@@ -27,10 +27,13 @@ impl Collector for Numbers {
         let counts = self.0.counts();
         let disk = counts.disk.unwrap_or_default();
         let has_disk = counts.disk.is_some();
+        let redis = counts.redis.unwrap_or_default();
         let tiers = |memory: u64, disk: u64| {
             let both = vec![("memory", memory), ("disk", disk)];
             both.into_iter().filter(move |(tier, _)| has_disk || *tier == "memory").collect::<Vec<_>>()
         };
+        let mut found = tiers(counts.hits.saturating_sub(counts.disk_hits + redis.hits), counts.disk_hits);
+        found.extend(counts.redis.map(|redis| ("redis", redis.hits)));
         let mut family = |name: &str, help: &str, label: &str, kind: MetricType, numbers: Labelled<'_>| {
             let mut described = encoder.encode_descriptor(name, help, None, kind)?;
             for (value, number) in numbers {
@@ -58,13 +61,7 @@ impl Collector for Numbers {
                 ("collapsed", counts.collapsed),
             ],
         )?;
-        family(
-            "selvedge_cache_found",
-            "Lookups that found something, by tier",
-            "tier",
-            counter,
-            &tiers(counts.hits.saturating_sub(counts.disk_hits), counts.disk_hits),
-        )?;
+        family("selvedge_cache_found", "Lookups that found something, by tier", "tier", counter, &found)?;
         family(
             "selvedge_cache_evicted",
             "Responses that had to make room, by tier; in memory, addresses with all their responses",
@@ -99,6 +96,15 @@ impl Collector for Numbers {
                     ("slow", counts.disk_slow),
                 ],
             )?;
+        }
+        if counts.redis.is_some() {
+            let errors = encoder.encode_descriptor(
+                "selvedge_cache_redis_errors",
+                "Times that the cache's Redis failed or was too slow",
+                None,
+                counter,
+            )?;
+            ConstCounter::new(redis.errors).encode(errors)?;
         }
         let stored = encoder.encode_descriptor("selvedge_cache_stored", "Responses stored", None, counter)?;
         ConstCounter::new(counts.stored).encode(stored)

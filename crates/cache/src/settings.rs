@@ -1,9 +1,12 @@
 //! Settings of the edge's cache: of all of it, and of one route.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use crate::targets::PurgeTarget;
 
 /// Where cached responses are kept, for all routes: `[edge.cache]`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -15,11 +18,21 @@ pub struct StoreConfig {
     pub object_bytes: u64,
     /// Keeps responses on a disk as well: those for which memory has no room, and all over a restart.
     pub disk: Option<DiskConfig>,
+    /// Shares responses with other servers, and tells them of purges.
+    pub redis: Option<RedisConfig>,
+    /// Networks in front of this server that are told of purges, too.
+    pub purge_targets: Vec<PurgeTarget>,
 }
 
 impl Default for StoreConfig {
     fn default() -> Self {
-        Self { memory_bytes: 256 << 20, object_bytes: 16 << 20, disk: None }
+        Self {
+            memory_bytes: 256 << 20,
+            object_bytes: 16 << 20,
+            disk: None,
+            redis: None,
+            purge_targets: Vec::new(),
+        }
     }
 }
 
@@ -60,7 +73,66 @@ impl StoreConfig {
         if self.object_bytes > self.memory_bytes / 8 {
             return Some("object_bytes must be at most an eighth of memory_bytes".into());
         }
-        self.disk.as_ref().and_then(DiskConfig::problem)
+        let disk = self.disk.as_ref().and_then(DiskConfig::problem);
+        let redis = self.redis.as_ref().and_then(RedisConfig::problem);
+        let target = |(at, target): (usize, &PurgeTarget)| {
+            target.problem().map(|problem| format!("purge_targets.{at}: {problem}"))
+        };
+        disk.or(redis).or_else(|| self.purge_targets.iter().enumerate().find_map(target))
+    }
+}
+
+/// Cached responses in a Redis that several servers share: `[edge.cache.redis]`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisConfig {
+    /// `redis://[user:password@]host[:port][/database]`, `rediss://` with TLS, or `redis+unix:///path/to/socket`.
+    pub url: Secret,
+    /// Before the names of all keys. Servers with the same one share.
+    pub prefix: String,
+    /// How long a request waits for Redis, milliseconds.
+    pub timeout_ms: u64,
+    /// The largest body that is shared, bytes.
+    pub object_bytes: u64,
+    /// How long a response stays in Redis at most, milliseconds.
+    pub ttl_max_ms: u64,
+}
+
+impl Default for RedisConfig {
+    fn default() -> Self {
+        Self {
+            url: Secret::default(),
+            prefix: "selvedge:cache:".into(),
+            timeout_ms: 50,
+            object_bytes: 1 << 20,
+            ttl_max_ms: 86_400_000,
+        }
+    }
+}
+
+impl RedisConfig {
+    /// How long a request waits.
+    pub fn timeout(&self) -> Duration {
+        Duration::from_millis(self.timeout_ms)
+    }
+
+    fn problem(&self) -> Option<String> {
+        if self.url.0.is_empty() {
+            return Some("redis: name its `url`, such as redis://127.0.0.1:6379".into());
+        }
+        (!(1..=10_000).contains(&self.timeout_ms) || self.ttl_max_ms == 0)
+            .then(|| "redis: timeout_ms must be between 1 and 10000, and ttl_max_ms at least 1".into())
+    }
+}
+
+/// Text that is not shown.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Secret(pub String);
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
     }
 }
 

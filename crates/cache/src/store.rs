@@ -16,6 +16,7 @@ use crate::disk::DiskCounts;
 use crate::flight::Flights;
 use crate::object::Object;
 use crate::settings::StoreConfig;
+use crate::shared::SharedCounts;
 
 /// Responses of one address that are kept, for different requests.
 const VARIANTS_MAX: usize = 32;
@@ -68,7 +69,8 @@ pub enum Found {
 }
 
 /// Which responses a purge means.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Purge {
     /// Of one address, normalised, whatever its requests.
     Address(String),
@@ -108,6 +110,9 @@ pub struct Counts {
     /// The same of the disk.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk: Option<DiskCounts>,
+    /// The same of Redis.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<SharedCounts>,
 }
 
 /// What happened, to be counted.
@@ -308,6 +313,7 @@ impl Store {
             bytes_max: self.cache.capacity(),
             addresses: self.cache.len() as u64,
             disk: self.below.disk.as_ref().map(|disk| disk.counts()),
+            redis: self.below.shared.as_ref().map(|shared| shared.counts()),
         }
     }
 }

@@ -10,11 +10,14 @@ use axum::routing::{get, post};
 use selvedge_cache::key;
 use selvedge_cache::settings::QueryKey;
 use selvedge_cache::store::{Purge, Store};
+use selvedge_cache::targets::{self, PurgeTarget, Told};
 use selvedge_telemetry::{Format, HttpMetrics, Registry, exposition};
+use selvedge_tls::config::Endpoint;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
-use crate::Readiness;
 use crate::readiness::Health;
+use crate::{Edge, Readiness};
 
 /// What the admin server shows.
 #[derive(Clone, Debug)]
@@ -109,26 +112,60 @@ impl PurgeCall {
     }
 }
 
-/// `GET /api/v1/cache` and `POST /api/v1/cache/purge`, for those who may.
-pub fn cache_calls(cache: Arc<Store>) -> Router {
-    Router::new()
-        .route("/api/v1/cache", get(async |State(cache): State<Arc<Store>>| axum::Json(cache.counts())))
-        .route("/api/v1/cache/purge", post(purge))
-        .with_state(cache)
+/// What calls about the cache need.
+#[derive(Debug)]
+struct Cache {
+    store: Arc<Store>,
+    targets: Vec<PurgeTarget>,
+    /// Where to ask for what is to be cached.
+    listeners: Vec<Value>,
 }
 
-async fn purge(State(cache): State<Arc<Store>>, call: axum::body::Bytes) -> Response {
+/// `GET /api/v1/cache` and `POST /api/v1/cache/purge`, for those who may.
+pub fn cache_calls(edge: &Edge) -> Router {
+    let listeners = edge.endpoints().iter().filter_map(|(endpoint, tls)| match endpoint {
+        Endpoint::Tcp(address) => Some(json!({ "address": address, "tls": tls })),
+        Endpoint::Unix(_) => None,
+    });
+    let cache = Cache {
+        store: edge.cache().clone(),
+        targets: edge.purge_targets().to_vec(),
+        listeners: listeners.collect(),
+    };
+    Router::new()
+        .route("/api/v1/cache", get(status))
+        .route("/api/v1/cache/purge", post(purge))
+        .with_state(Arc::new(cache))
+}
+
+async fn status(State(cache): State<Arc<Cache>>) -> axum::Json<Value> {
+    let mut status = serde_json::to_value(cache.store.counts()).unwrap_or_default();
+    status["listeners"] = cache.listeners.clone().into();
+    axum::Json(status)
+}
+
+async fn purge(State(cache): State<Arc<Cache>>, call: axum::body::Bytes) -> Response {
     let call = serde_json::from_slice::<PurgeCall>(&call).map_err(|error| error.to_string());
     let (purge, soft) = match call.and_then(|call| call.purge().map_err(str::to_owned)) {
         Ok(meant) => meant,
         Err(message) => {
-            let error = serde_json::json!({ "error": { "code": "bad_purge", "message": message } });
+            let error = json!({ "error": { "code": "bad_purge", "message": message } });
             return (StatusCode::BAD_REQUEST, axum::Json(error)).into_response();
         }
     };
-    // It may walk over all that is stored.
-    match tokio::task::spawn_blocking(move || cache.purge(&purge, soft)).await {
-        Ok(count) => axum::Json(serde_json::json!({ "purged": count })).into_response(),
+    let mut told: Vec<Told> = Vec::new();
+    if let Some(announced) = cache.store.announce(&purge, soft).await {
+        let message = announced.err().map(|error| error.to_string());
+        told.push(Told { target: "redis".into(), ok: message.is_none(), message });
+    }
+    // It may walk over all that is stored, and ask others.
+    let purged = tokio::task::spawn_blocking(move || {
+        let count = cache.store.purge(&purge, soft);
+        told.extend(targets::tell_all(&cache.targets, &purge, soft));
+        (count, told)
+    });
+    match purged.await {
+        Ok((count, told)) => axum::Json(json!({ "purged": count, "targets": told })).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

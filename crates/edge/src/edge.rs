@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use http::HeaderValue;
 use selvedge_acme::{AcmeError, Listeners, Running};
 use selvedge_cache::store::Store;
+use selvedge_cache::targets::PurgeTarget;
 use selvedge_engine::EngineHandle;
 use selvedge_model::{Snapshot, Worker};
 use selvedge_telemetry::traces::{Exporter, TraceError, Tracer};
@@ -188,9 +189,8 @@ impl Edge {
         let (end, ended) = watch::channel(None);
         let open = Arc::new(AtomicUsize::new(0));
         let max_open = config.max_connections.min(file_limit());
-        let cache = Store::open(&config.cache)
-            .map_err(|problem| EdgeError::Config(format!("cache.disk: {problem}")))?;
-        let cache = Arc::new(cache);
+        let cache =
+            Store::open(&config.cache).map_err(|problem| EdgeError::Config(format!("cache.{problem}")))?;
         let config = Arc::new(config);
         let exporter = Exporter::start(&config.traces)?;
         let (mut threads, pulses) = (Vec::new(), Pulses::default());
@@ -268,6 +268,11 @@ impl Edge {
     /// What is cached.
     pub fn cache(&self) -> &Arc<Store> {
         &self.cache
+    }
+
+    /// Who else is told of purges.
+    pub(crate) fn purge_targets(&self) -> &[PurgeTarget] {
+        &self.config.cache.purge_targets
     }
 
     /// Stops accepting, closes idle connections, lets requests in flight finish for up to `grace`, then cuts.

@@ -13,7 +13,7 @@ use crate::store::Purge;
 /// Another process may hold it for a moment, while it takes over.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Layout of the tables; others are thrown away.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 /// Responses of one address that are looked at.
 const VARIANTS_MAX: i64 = 32;
 /// What a response takes beside its body: its row, and what the file system adds, bytes.
@@ -46,7 +46,8 @@ impl Index {
         if layout != LAYOUT {
             connection.execute_batch(
                 "BEGIN IMMEDIATE;
-                DROP TABLE IF EXISTS objects; DROP TABLE IF EXISTS tags;
+                DROP TABLE IF EXISTS objects; DROP TABLE IF EXISTS tags; DROP TABLE IF EXISTS noted;
+                CREATE TABLE noted(only INTEGER PRIMARY KEY CHECK(only = 0), purge INTEGER NOT NULL);
                 CREATE TABLE objects(
                     id INTEGER PRIMARY KEY, address TEXT NOT NULL, scope INTEGER NOT NULL, variant BLOB NOT NULL,
                     length INTEGER NOT NULL, bytes INTEGER NOT NULL, stored INTEGER NOT NULL, used INTEGER NOT NULL,
@@ -224,6 +225,18 @@ impl Index {
             self.0.prepare_cached(&format!("DELETE FROM objects WHERE {which} RETURNING id, bytes"))?;
         let gone = gone(delete.query([name])?)?;
         Ok((gone.len() as u64, gone))
+    }
+
+    /// The last purge of all servers that was done here.
+    pub(super) fn noted(&self) -> Result<Option<u64>> {
+        let noted = self.0.query_row("SELECT purge FROM noted", [], |row| row.get::<_, i64>(0)).optional()?;
+        Ok(noted.map(i64::cast_unsigned))
+    }
+
+    /// Remembers it.
+    pub(super) fn note(&self, purge: u64) -> Result<()> {
+        let mut note = self.0.prepare_cached("INSERT OR REPLACE INTO noted VALUES(0, ?1)")?;
+        note.execute([purge.cast_signed()]).map(drop)
     }
 
     /// Responses, and what they take together.

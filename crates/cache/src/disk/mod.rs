@@ -184,6 +184,18 @@ impl Disk {
         told.recv().ok().flatten()
     }
 
+    /// Remembers the last purge of all servers that was done here.
+    pub fn note(&self, purge: u64) {
+        self.queue.offer(Job::Note(purge));
+    }
+
+    /// Which it was. Waits for the disk.
+    pub fn noted(&self) -> Option<u64> {
+        let (done, told) = sync_channel(1);
+        self.queue.sender.send(Job::Noted(done)).ok()?;
+        told.recv().ok().flatten()
+    }
+
     /// Writes a body while it arrives, where that can be.
     pub fn spool(self: &Arc<Self>, address: &Arc<str>, scope: u64) -> Option<Spool> {
         Spool::begin(self.clone(), address.clone(), scope)

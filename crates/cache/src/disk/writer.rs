@@ -40,6 +40,10 @@ pub(super) enum Job {
     /// Purge, softly or not, so that it holds over a loss of power or not, and say how many were meant, or nothing where it could not
     /// be done.
     Purge(Purge, bool, bool, SyncSender<Option<u64>>),
+    /// Of purges of all servers, this one was done here.
+    Note(u64),
+    /// Say which it was.
+    Noted(SyncSender<Option<u64>>),
     Close,
 }
 
@@ -287,6 +291,12 @@ impl Writer {
                         Err(Trouble::BegunAnew)
                     }
                 }
+            }
+            Job::Note(purge) => Ok(index.note(purge)?),
+            Job::Noted(done) => {
+                // Who asked may have left.
+                let _ = done.send(index.noted()?);
+                Ok(())
             }
             Job::Broken | Job::Close => Ok(()),
         }

@@ -28,7 +28,7 @@ fn found(store: &Store, address: &str) -> bool {
 }
 
 fn small() -> Store {
-    Store::new(&StoreConfig { memory_bytes: 1 << 20, object_bytes: 1 << 17, disk: None })
+    Store::new(&StoreConfig { memory_bytes: 1 << 20, object_bytes: 1 << 17, ..StoreConfig::default() })
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn purges_find_what_they_mean() {
         let store = small();
         let none = HeaderMap::new();
         for (address, tags) in [("http://a/1", "x, y"), ("http://a/1/2", "y"), ("http://b/", "z")] {
-            assert!(store.put(&object(address, tags, None, &none, 10)));
+            assert!(store.put(&object(address, tags, None, &none, 10), false, None));
         }
         store
     };
@@ -63,7 +63,7 @@ fn variants_live_side_by_side() {
     let store = small();
     let ask = |value: usize| HeaderMap::from_iter([(http::header::ACCEPT, HeaderValue::from(value))]);
     for n in 0..VARIANTS_MAX + 5 {
-        store.put(&object("http://a/", "x", Some("accept"), &ask(n), 10));
+        store.put(&object("http://a/", "x", Some("accept"), &ask(n), 10), false, None);
     }
     let kept = |n: usize| matches!(store.find("http://a/", 0, &ask(n), 0), Found::Object(_));
     assert!(kept(VARIANTS_MAX + 4) && kept(5) && !kept(4));
@@ -78,17 +78,17 @@ fn memory_is_bounded_and_scans_do_no_harm() {
     let store = small();
     let none = HeaderMap::new();
     let hot = "http://a/hot";
-    store.put(&object(hot, "x", None, &none, 1000));
+    store.put(&object(hot, "x", None, &none, 1000), false, None);
     for n in 0..20 {
         assert!(found(&store, hot), "{n}");
     }
     for n in 0..20_000 {
-        store.put(&object(&format!("http://a/{n}"), "x", None, &none, 1000));
+        store.put(&object(&format!("http://a/{n}"), "x", None, &none, 1000), false, None);
         if n % 50 == 0 {
             found(&store, hot);
         }
     }
     assert!(found(&store, hot));
     assert!(store.counts().bytes <= 1 << 20);
-    assert!(!store.put(&object("http://a/large", "x", None, &none, (1 << 17) + 1)));
+    assert!(!store.put(&object("http://a/large", "x", None, &none, (1 << 17) + 1), false, None));
 }

@@ -16,6 +16,7 @@ use super::{Event, Found, Purge, Store};
 use crate::disk::{Disk, Spool};
 use crate::object::Object;
 use crate::settings::StoreConfig;
+use crate::shared::{Shared, Unavailable};
 
 /// Requests that read from the disk at the same time, and so bodies that are brought into memory.
 const READS_MAX: usize = 32;
@@ -26,13 +27,19 @@ const PATIENCE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct Below {
     pub(super) disk: Option<Arc<Disk>>,
+    pub(super) shared: Option<Arc<Shared>>,
     reads: Arc<Semaphore>,
     purges: Purges,
 }
 
 impl Default for Below {
     fn default() -> Self {
-        Self { disk: None, reads: Arc::new(Semaphore::new(READS_MAX)), purges: Purges::default() }
+        Self {
+            disk: None,
+            shared: None,
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+            purges: Purges::default(),
+        }
     }
 }
 
@@ -85,15 +92,28 @@ impl Purges {
 
 impl Store {
     /// With all tiers of the settings. The error is a sentence.
-    pub fn open(config: &StoreConfig) -> Result<Self, String> {
+    pub fn open(config: &StoreConfig) -> Result<Arc<Self>, String> {
         let mut store = Self::new(config);
-        store.below.disk = config.disk.as_ref().map(Disk::open).transpose()?;
+        let disk = config.disk.as_ref().map(Disk::open).transpose();
+        store.below.disk = disk.map_err(|problem| format!("disk: {problem}"))?;
+        let shared = config.redis.as_ref().map(Shared::new).transpose();
+        let shared = shared.map_err(|problem| format!("redis: {problem}"))?.map(Arc::new);
+        store.below.shared = shared.clone();
+        let store = Arc::new(store);
+        if let Some(shared) = &shared {
+            shared.follow(&store).map_err(|error| format!("redis: no thread to follow it: {error}"))?;
+        }
         Ok(store)
     }
 
     /// Whether there is more than memory.
     pub fn has_below(&self) -> bool {
-        self.below.disk.is_some()
+        self.below.disk.is_some() || self.below.shared.is_some()
+    }
+
+    /// The last purge of all servers that this one knows of, for what is asked for now.
+    pub fn generation(&self) -> Option<u64> {
+        self.below.shared.as_ref()?.generation()
     }
 
     /// The largest body that is stored, wherever, bytes.
@@ -115,6 +135,9 @@ impl Store {
     }
 
     async fn read_below(&self, address: &Arc<str>, scope: u64, request: &HeaderMap, now: u64) -> Found {
+        if let Some(found) = self.read_shared(address, scope, request).await {
+            return Found::Object(found);
+        }
         let Some(disk) = self.below.disk.clone() else { return Found::Nothing };
         let Ok(permit) = self.below.reads.clone().acquire_owned().await else { return Found::Nothing };
         // Somebody else may have brought it meanwhile.
@@ -142,17 +165,28 @@ impl Store {
         found
     }
 
-    /// Stores a response in place of the one for the same requests. False where it is too large.
-    pub fn put(&self, object: &Arc<Object>) -> bool {
-        self.keep(object, false)
+    /// From Redis.
+    async fn read_shared(&self, address: &Arc<str>, scope: u64, request: &HeaderMap) -> Option<Arc<Object>> {
+        let shared = self.below.shared.as_ref()?;
+        let mark = self.below.purges.mark(address)?;
+        let object = shared.find(address, scope, request).await?;
+        self.take_in(&object);
+        if let Some(disk) = &self.below.disk {
+            disk.keep(&object, false);
+        }
+        if self.below.purges.is_since(mark) {
+            self.remove(&object);
+            return None;
+        }
+        Some(object)
     }
 
-    /// Stores a response that has new fields and the body that it had.
-    pub fn renew(&self, object: &Arc<Object>) -> bool {
-        self.keep(object, true)
-    }
-
-    fn keep(&self, object: &Arc<Object>, unchanged: bool) -> bool {
+    /// Stores a response in place of the one for the same requests. False where it is too large. `unchanged` where its body is the one
+    /// that is stored; `since` is the [`generation`](Self::generation) of when it was asked for.
+    pub fn put(&self, object: &Arc<Object>, unchanged: bool, since: Option<u64>) -> bool {
+        if let Some(shared) = &self.below.shared {
+            shared.keep(object, since);
+        }
         if object.body.file().is_none() && !self.take_in(object) {
             return false;
         }
@@ -163,7 +197,7 @@ impl Store {
         true
     }
 
-    /// Takes out one response, if it is still there.
+    /// Takes out one response of this server, if it is still there.
     pub fn remove(&self, object: &Arc<Object>) {
         self.take_out(object);
         if let Some(disk) = &self.below.disk {
@@ -197,6 +231,25 @@ impl Store {
         self.purge_tiers(purge, soft, true)
     }
 
+    /// Tells other servers of a purge, where there are some.
+    ///
+    /// # Errors
+    /// Redis does not answer. They hear of it when it does.
+    pub async fn announce(&self, purge: &Purge, soft: bool) -> Option<Result<(), Unavailable>> {
+        Some(self.below.shared.as_ref()?.announce(purge, soft).await)
+    }
+
+    /// The last purge of all servers that was done here, as the disk remembers it. Waits for the disk.
+    pub(crate) fn noted(&self) -> Option<u64> {
+        self.below.disk.as_ref()?.noted()
+    }
+
+    pub(crate) fn note(&self, purge: u64) {
+        if let Some(disk) = &self.below.disk {
+            disk.note(purge);
+        }
+    }
+
     fn purge_tiers(&self, purge: &Purge, soft: bool, lasting: bool) -> u64 {
         self.purge_flights(purge);
         let Some(disk) = &self.below.disk else { return self.purge_memory(purge, soft) };
@@ -214,6 +267,9 @@ impl Store {
         if !self.has_below() {
             self.purge(&purge, false);
             return;
+        }
+        if let (Some(shared), Purge::Address(address)) = (&self.below.shared, &purge) {
+            shared.forget(address).await;
         }
         let store = self.clone();
         // It goes on where it takes too long; meanwhile nothing of this address is read from below.

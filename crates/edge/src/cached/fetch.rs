@@ -77,6 +77,8 @@ struct Wait {
     store: Arc<Store>,
     scope: u64,
     landed: bool,
+    /// The last purge of all servers that was known when it began.
+    since: Option<u64>,
 }
 
 impl Wait {
@@ -86,8 +88,8 @@ impl Wait {
     }
 
     /// Stores a response, unless it was purged meanwhile.
-    fn stored(&self, object: &Arc<Object>, store: impl FnOnce(&Store, &Arc<Object>) -> bool) -> bool {
-        if self.is_purged() || !store(&self.store, object) {
+    fn stored(&self, object: &Arc<Object>, unchanged: bool) -> bool {
+        if self.is_purged() || !self.store.put(object, unchanged, self.since) {
             return false;
         }
         // A purge looks at flights first: what it does not find there it finds in the store, or else this does.
@@ -172,7 +174,13 @@ impl Fetch {
         let thread = self.exchange.thread.clone();
         let store = thread.cache.clone();
         let flight = flight.unwrap_or_else(|| store.flights.alone(&self.address));
-        let mut wait = Wait { flight, store: store.clone(), scope: cache.scope, landed: false };
+        let mut wait = Wait {
+            flight,
+            store: store.clone(),
+            scope: cache.scope,
+            landed: false,
+            since: store.generation(),
+        };
         let facts = Facts { content_length: None, hop: true, websocket: false, trailers: false };
         let request = std::mem::replace(&mut self.request, Box::new(Request::new(RequestBody::None)));
         let answer = self.route.handler.answer(&mut self.exchange, request, &facts).await;
@@ -209,7 +217,7 @@ impl Fetch {
             && let Some(old) = &self.old
         {
             let object = Arc::new(self.refresh(cache, old, response.headers(), arrived));
-            let stored = self.store && wait.stored(&object, Store::renew);
+            let stored = self.store && wait.stored(&object, true);
             wait.land(Landing::Object(object.clone()));
             return tell(Outcome::Object { object, forward_status: Some(304), stored });
         }
@@ -319,7 +327,7 @@ impl Fetch {
         let mut body = match content {
             Ok(whole) if own.len() == headers.len() && whole.len() as u64 <= store.object_bytes() => {
                 let object = Arc::new(object(headers, Stock::new(vec![whole]), variant));
-                let stored = wait.stored(&object, Store::put);
+                let stored = wait.stored(&object, false);
                 wait.land(Landing::Object(object.clone()));
                 return tell(Outcome::Object { object, forward_status: Some(status.as_u16()), stored });
             }
@@ -368,7 +376,7 @@ impl Fetch {
         }
         let (headers, variant) = (arriving.headers.clone(), arriving.variant.clone());
         if keeping {
-            wait.stored(&Arc::new(object(headers, Stock::new(fill.parts()), variant)), Store::put);
+            wait.stored(&Arc::new(object(headers, Stock::new(fill.parts()), variant)), false);
         } else if let Some(spool) = spool.filter(|_| !wait.is_purged()) {
             fill.end(Ok(()));
             if let Some(object) = spool.finish(|body| object(headers, body, variant)).await {

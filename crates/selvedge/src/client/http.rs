@@ -1,6 +1,7 @@
 //! One call of the control API: request, answer, and errors in words.
 
 use std::io::{Cursor, Read};
+use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -68,6 +69,15 @@ impl Client {
             config = config.proxy(None);
         }
         Ok(Self { agent: config.build().into(), base, token, account: account.to_owned() })
+    }
+
+    /// Of the machine that it calls.
+    pub(crate) fn host_address(&self) -> IpAddr {
+        let host = self.base.parse::<Uri>().ok();
+        let host = host.as_ref().and_then(Uri::host).unwrap_or_default();
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let found = (host, 0).to_socket_addrs().ok().and_then(|mut found| found.next());
+        found.map_or(IpAddr::V4(Ipv4Addr::LOCALHOST), |found| found.ip())
     }
 
     /// Below `/api/v1/accounts/{account}`.

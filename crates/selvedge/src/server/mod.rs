@@ -179,7 +179,7 @@ impl Server {
         let router = selvedge_control::router(control.clone())
             .merge(selvedge_control::for_operator(
                 &control,
-                operator_calls(reloader.clone(), stats).merge(cache_calls(edge.cache().clone())),
+                operator_calls(reloader.clone(), stats).merge(cache_calls(&edge)),
             ))
             .merge(admin_router(state));
         edge.watch(&readiness, &upstreams);

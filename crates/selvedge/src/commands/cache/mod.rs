@@ -1,16 +1,18 @@
 //! `selvedge cache`: what the edge has stored of the routes' answers.
 
+mod warm;
+
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::Shared;
-use crate::failure::Outcome;
-use crate::terminal::{DIM, GOOD, Terminal, say};
+use crate::failure::{Failure, Outcome};
+use crate::terminal::{BAD, DIM, GOOD, Terminal, say};
 
 /// What the edge has stored of the routes' answers: see how it does, or throw some of it away.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  selvedge cache status\n  selvedge cache purge --url https://shop.example/news\n  selvedge cache purge --tag product-7 --soft"
+    after_help = "Examples:\n  selvedge cache status\n  selvedge cache purge --url https://shop.example/news\n  selvedge cache purge --tag product-7 --soft\n  selvedge cache warm --sitemap https://shop.example/sitemap.xml"
 )]
 pub(crate) struct CacheArgs {
     #[command(subcommand)]
@@ -23,6 +25,8 @@ enum CacheCommand {
     Status,
     /// Throw stored answers away
     Purge(PurgeArgs),
+    /// Have addresses cached before anybody asks for them
+    Warm(warm::WarmArgs),
 }
 
 #[derive(Debug, Args)]
@@ -74,6 +78,21 @@ pub(crate) fn run(args: &CacheArgs, shared: &Shared, terminal: Terminal) -> Outc
                     mib("bytes"),
                     mib("bytes_max")
                 );
+                if let Some(disk) = answer["disk"].as_object() {
+                    let number = |key: &str| disk.get(key).and_then(Value::as_u64).unwrap_or_default();
+                    let mib = |key: &str| number(key) as f64 / f64::from(1 << 20);
+                    say!(
+                        "disk: {} responses in {:.1} of {:.0} MiB, {} errors",
+                        number("objects"),
+                        mib("bytes"),
+                        mib("bytes_max"),
+                        number("errors")
+                    );
+                }
+                if let Some(redis) = answer["redis"].as_object() {
+                    let number = |key: &str| redis.get(key).and_then(Value::as_u64).unwrap_or_default();
+                    say!("Redis: {} hits, {} errors", number("hits"), number("errors"));
+                }
             });
         }
         CacheCommand::Purge(PurgeArgs { what, soft }) => {
@@ -82,8 +101,22 @@ pub(crate) fn run(args: &CacheArgs, shared: &Shared, terminal: Terminal) -> Outc
             let answer = shared.client()?.send("POST", "/api/v1/cache/purge", &call)?;
             terminal.answer(&answer, || {
                 say!("{GOOD}✓{GOOD:#} {} purged", answer["purged"].as_u64().unwrap_or_default());
+                for told in answer["targets"].as_array().into_iter().flatten() {
+                    let target = told["target"].as_str().unwrap_or_default();
+                    let message = told["message"].as_str().unwrap_or_default();
+                    match told["ok"] == true {
+                        true => say!("{GOOD}✓{GOOD:#} {target}  {DIM}{message}{DIM:#}"),
+                        false => say!("{BAD}✗{BAD:#} {target}  {message}"),
+                    }
+                }
             });
+            let targets = answer["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
+            if targets.iter().any(|told| told["ok"] != true) {
+                return Err(Failure::new("purge_incomplete", "not everybody could be told of the purge")
+                    .help("what this server had is purged; purge again when the others answer"));
+            }
         }
+        CacheCommand::Warm(args) => return warm::run(args, shared, terminal),
     }
     Ok(())
 }
