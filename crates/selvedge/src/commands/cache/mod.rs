@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::cli::Shared;
 use crate::failure::{Failure, Outcome};
-use crate::terminal::{BAD, DIM, GOOD, Terminal, say};
+use crate::terminal::{DIM, GOOD, Terminal, say};
 
 /// What the edge has stored of the routes' answers: see how it does, or throw some of it away.
 #[derive(Debug, Args)]
@@ -99,22 +99,24 @@ pub(crate) fn run(args: &CacheArgs, shared: &Shared, terminal: Terminal) -> Outc
             let What { url, prefix, tag, all } = what;
             let call = json!({ "url": url, "prefix": prefix, "tag": tag, "all": all, "soft": soft });
             let answer = shared.client()?.send("POST", "/api/v1/cache/purge", &call)?;
+            let told = answer["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let text = |told: &Value, key: &str| told[key].as_str().unwrap_or_default().to_owned();
+            let failed: Vec<String> = told
+                .iter()
+                .filter(|told| told["ok"] != true)
+                .map(|told| format!("{}: {}", text(told, "target"), text(told, "message")))
+                .collect();
+            if !failed.is_empty() {
+                let message = format!("this server purged, but not all that it told: {}", failed.join("; "));
+                return Err(Failure::new("purge_incomplete", message)
+                    .help("purge again when they answer; Redis is told again without that"));
+            }
             terminal.answer(&answer, || {
                 say!("{GOOD}✓{GOOD:#} {} purged", answer["purged"].as_u64().unwrap_or_default());
-                for told in answer["targets"].as_array().into_iter().flatten() {
-                    let target = told["target"].as_str().unwrap_or_default();
-                    let message = told["message"].as_str().unwrap_or_default();
-                    match told["ok"] == true {
-                        true => say!("{GOOD}✓{GOOD:#} {target}  {DIM}{message}{DIM:#}"),
-                        false => say!("{BAD}✗{BAD:#} {target}  {message}"),
-                    }
+                for told in told {
+                    say!("{GOOD}✓{GOOD:#} {}  {DIM}{}{DIM:#}", text(told, "target"), text(told, "message"));
                 }
             });
-            let targets = answer["targets"].as_array().map(Vec::as_slice).unwrap_or_default();
-            if targets.iter().any(|told| told["ok"] != true) {
-                return Err(Failure::new("purge_incomplete", "not everybody could be told of the purge")
-                    .help("what this server had is purged; purge again when the others answer"));
-            }
         }
         CacheCommand::Warm(args) => return warm::run(args, shared, terminal),
     }

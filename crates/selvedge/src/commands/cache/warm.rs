@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::{Value, json};
+use serde_json::json;
 use ureq::config::Config;
 use ureq::http::Uri;
 use ureq::tls::TlsConfig;
@@ -20,7 +20,7 @@ use ureq::{Agent, Error};
 
 use crate::cli::Shared;
 use crate::failure::{Failure, Outcome};
-use crate::terminal::{BAD, DIM, GOOD, Terminal, say};
+use crate::terminal::{GOOD, Terminal, say};
 
 /// For one address, to the end of its answer.
 const TIMEOUT: Duration = Duration::from_secs(120);
@@ -99,24 +99,21 @@ pub(super) fn run(args: &WarmArgs, shared: &Shared, terminal: Terminal) -> Outco
     let count = |what| results.iter().filter(|result| **result == Ok(what)).count();
     let (stored, hits, passed) = (count(Warmed::Stored), count(Warmed::Hit), count(Warmed::Passed));
     let failures: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
-    let told: Vec<Value> = failures
-        .iter()
-        .take(TOLD_MAX)
-        .map(|(address, problem)| json!({ "url": address, "problem": problem }))
-        .collect();
-    let document = json!({
-        "stored": stored, "hits": hits, "passed": passed, "failed": failures.len(), "failures": told,
-    });
-    terminal.answer(&document, || {
-        say!("{GOOD}✓{GOOD:#} {stored} stored, {hits} were there already, {passed} are not cached");
-        for (address, problem) in failures.iter().take(TOLD_MAX) {
-            say!("{BAD}✗{BAD:#} {address}  {DIM}{problem}{DIM:#}");
-        }
-    });
-    match failures.len() {
-        0 => Ok(()),
-        count => Err(Failure::new("warm_failed", format!("{count} of {} addresses failed", results.len()))),
+    if !failures.is_empty() {
+        let first: Vec<String> = failures
+            .iter()
+            .take(TOLD_MAX)
+            .map(|(address, problem)| format!("{address}: {problem}"))
+            .collect();
+        let message =
+            format!("{} of {} addresses failed, such as {}", failures.len(), results.len(), first.join("; "));
+        return Err(Failure::new("warm_failed", message)
+            .help(format!("{stored} were stored, {hits} were there already, {passed} are not cached")));
     }
+    terminal.answer(&json!({ "stored": stored, "hits": hits, "passed": passed }), || {
+        say!("{GOOD}✓{GOOD:#} {stored} stored, {hits} were there already, {passed} are not cached");
+    });
+    Ok(())
 }
 
 /// Addresses of a file.
@@ -189,7 +186,7 @@ impl Running {
         let response = self.get(address)?;
         let status = response.status();
         let fields = response.headers().get_all("cache-status").into_iter();
-        let said = fields.filter_map(|value| value.to_str().ok()).last().unwrap_or_default().to_owned();
+        let said = fields.filter_map(|value| value.to_str().ok()).next_back().unwrap_or_default().to_owned();
         std::io::copy(&mut response.into_body().into_reader(), &mut std::io::sink())
             .map_err(|error| format!("its answer broke off: {error}"))?;
         if status.is_server_error() || status.is_client_error() {
