@@ -73,7 +73,8 @@ fn purges_that_do_not_reach_everybody_fail_and_say_whom() {
         "[edge.cache.disk]\nbytes = 16000000\nobject_bytes = 1000000\n[[edge.cache.purge_targets]]\nkind = \"fastly\"\n\
          service = \"abc\"\ntoken = \"hidden\"\nurl = \"http://{nobody}\""
     );
-    let selvedge = start(&files(), &more);
+    let files = files();
+    let selvedge = start(&files, &more);
     selvedge.json(&["cache", "warm", "--sitemap", "http://shop.example/sitemap.xml"]);
     let (error, _) = selvedge.refused(&["cache", "purge", "--url", "http://shop.example/one.txt"]);
     assert_eq!(error["code"], "purge_incomplete");
