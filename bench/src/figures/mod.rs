@@ -8,6 +8,7 @@ mod idle;
 mod memory;
 mod neighbour;
 mod ready;
+mod reload;
 mod routes;
 mod tls;
 mod wire;
@@ -47,10 +48,12 @@ pub(crate) enum Name {
     Idle,
     /// What many routes and middleware cost
     Routes,
+    /// Failures and latencies during reloads and upgrades
+    Reload,
 }
 
 impl Name {
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::Hello,
         Self::Work,
         Self::Wire,
@@ -63,6 +66,7 @@ impl Name {
         Self::Tls,
         Self::Idle,
         Self::Routes,
+        Self::Reload,
     ];
 
     pub(crate) fn title(self) -> &'static str {
@@ -79,6 +83,7 @@ impl Name {
             Self::Tls => "tls",
             Self::Idle => "idle",
             Self::Routes => "routes",
+            Self::Reload => "reload",
         }
     }
 
@@ -98,6 +103,7 @@ impl Name {
             Self::Tls => tls::measure(bench),
             Self::Idle => idle::measure(bench),
             Self::Routes => routes::measure(bench),
+            Self::Reload => reload::measure(bench),
         }
     }
 }

@@ -64,6 +64,15 @@ impl Api {
         Ok(())
     }
 
+    /// Asks for something to be done, which must succeed.
+    pub(crate) fn post(&self, path: &str) -> Result<Value> {
+        let (status, answer) = self.call("POST", path, "application/json", "")?;
+        if status != 200 {
+            bail!("{path}: {status} {answer}");
+        }
+        Ok(serde_json::from_str(&answer)?)
+    }
+
     /// A value of /metrics; 0 when there is none of that name.
     pub(crate) fn metric(&self, name: &str) -> Result<f64> {
         let (_, text) = self.call("GET", "/metrics", "text/plain", "")?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -51,6 +51,11 @@ impl Data {
     fn dir(&self) -> &Path {
         self.0.path()
     }
+
+    /// The file of settings, where there is one.
+    pub(crate) fn settings(&self) -> PathBuf {
+        self.dir().join("selvedge.toml")
+    }
 }
 
 impl Selvedge {
@@ -69,7 +74,7 @@ impl Selvedge {
         command.args(["up", "--json", "--admin", "127.0.0.1:0", "--data"]);
         command.arg(data.dir().join("data")).stdout(Stdio::piped());
         if options.core.is_some() {
-            let settings = data.dir().join("selvedge.toml");
+            let settings = data.settings();
             let origin = options.origin.map(|origin| format!("egress_allow = [\"{origin}\"]\n"));
             let origin = origin.unwrap_or_default();
             let listen = match options.tls {

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use selvedge_acme::{Acme, AcmeMetrics, Clock, HTTP01_PATH, Listeners, Running};
+use selvedge_acme::{Acme, AcmeMetrics, Clock, HTTP01_PATH, Listeners};
 use selvedge_tls::Tls;
 use selvedge_tls::config::TlsConfig;
 
@@ -11,16 +11,17 @@ use crate::body::{Content, RequestBody};
 use crate::edge::EdgeError;
 use crate::exchange::Exchange;
 
-/// Opens what was ordered before and goes to work, if the settings say so.
-pub(crate) fn start(
+/// Opens what was ordered before, if the settings say so, and has it served. [`Acme::start`] then goes to work.
+pub(crate) fn open(
     config: &TlsConfig,
     tls: &Tls,
     listeners: Listeners,
-) -> Result<Option<Running>, EdgeError> {
+    metrics: AcmeMetrics,
+) -> Result<Option<Acme>, EdgeError> {
     let Some(config) = &config.acme else { return Ok(None) };
-    let acme = Acme::open(config.clone(), listeners, Clock::System, AcmeMetrics::default())?;
+    let acme = Acme::open(config.clone(), listeners, Clock::System, metrics)?;
     tls.attach(Some(acme.clone()));
-    acme.start().map(Some).map_err(EdgeError::Thread)
+    Ok(Some(acme))
 }
 
 /// The answer to an authority that verifies a challenge, before anything else has a say. Tokens that nobody waits for are

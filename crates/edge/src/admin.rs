@@ -17,7 +17,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::readiness::Health;
-use crate::{Edge, Readiness};
+use crate::{Edge, EdgeControl, Readiness};
 
 /// What the admin server shows.
 #[derive(Clone, Debug)]
@@ -117,20 +117,17 @@ impl PurgeCall {
 struct Cache {
     store: Arc<Store>,
     targets: Vec<PurgeTarget>,
-    /// Where to ask for what is to be cached.
-    listeners: Vec<Value>,
+    /// Knows where to ask for what is to be cached.
+    edge: EdgeControl,
 }
 
 /// `GET /api/v1/cache` and `POST /api/v1/cache/purge`, for those who may.
 pub fn cache_calls(edge: &Edge) -> Router {
-    let listeners = edge.endpoints().iter().filter_map(|(endpoint, tls)| match endpoint {
-        Endpoint::Tcp(address) => Some(json!({ "address": address, "tls": tls })),
-        Endpoint::Unix(_) => None,
-    });
     let cache = Cache {
         store: edge.cache().clone(),
-        targets: edge.purge_targets().to_vec(),
-        listeners: listeners.collect(),
+        // They do not change while it runs.
+        targets: edge.control().config().cache.purge_targets.clone(),
+        edge: edge.control().clone(),
     };
     Router::new()
         .route("/api/v1/cache", get(status))
@@ -140,7 +137,11 @@ pub fn cache_calls(edge: &Edge) -> Router {
 
 async fn status(State(cache): State<Arc<Cache>>) -> axum::Json<Value> {
     let mut status = serde_json::to_value(cache.store.counts()).unwrap_or_default();
-    status["listeners"] = cache.listeners.clone().into();
+    let listeners = cache.edge.endpoints().into_iter().filter_map(|(endpoint, tls)| match endpoint {
+        Endpoint::Tcp(address) => Some(json!({ "address": address, "tls": tls })),
+        Endpoint::Unix(_) => None,
+    });
+    status["listeners"] = listeners.collect();
     axum::Json(status)
 }
 

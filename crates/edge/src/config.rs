@@ -77,6 +77,9 @@ pub struct EdgeConfig {
     pub health: HealthConfig,
     /// For requests in flight at shutdown, milliseconds.
     pub shutdown_grace_ms: u64,
+    /// For connections of a process that another one has taken the place of, milliseconds: to come to the end of their requests,
+    /// downloads and WebSockets. What is left then has `shutdown_grace_ms`.
+    pub upgrade_grace_ms: u64,
 }
 
 /// Least patience with a serving thread, milliseconds: they are looked after once a second.
@@ -136,6 +139,7 @@ impl Default for EdgeConfig {
             server_timing: Vec::new(),
             health: HealthConfig::default(),
             shutdown_grace_ms: 10_000,
+            upgrade_grace_ms: 300_000,
         }
     }
 }

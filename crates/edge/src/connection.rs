@@ -128,6 +128,7 @@ pub(crate) struct Connection {
     /// Nothing is to be waited for any more.
     given_up: Cell<bool>,
     draining: Cell<bool>,
+    retiring: Cell<bool>,
     task: RefCell<Option<Waker>>,
     /// Hints for the request whose turn it is.
     pub(crate) hints: Waiting,
@@ -154,6 +155,7 @@ impl Connection {
             verdict: Cell::new(None),
             given_up: Cell::new(false),
             draining: Cell::new(false),
+            retiring: Cell::new(false),
             task: RefCell::new(None),
             hints: Waiting::default(),
             switch: RefCell::new(None),
@@ -263,6 +265,17 @@ impl Connection {
 
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.get()
+    }
+
+    /// The client is to ask on another connection, as soon as it can be told so. Nothing is closed under it: a connection that
+    /// is idle may have a request on its way.
+    pub(crate) fn retire(&self) {
+        self.retiring.set(true);
+        self.wake();
+    }
+
+    pub(crate) fn is_retiring(&self) -> bool {
+        self.retiring.get()
     }
 
     /// Why the connection is to end now, if it is.

@@ -1,62 +1,49 @@
-//! The edge as a whole: its threads, from start to shutdown.
+//! The edge as a whole: its threads, from start to shutdown. How it changes in between: [`EdgeControl`].
 
-use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::rc::Rc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, mpsc};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use http::HeaderValue;
-use selvedge_acme::{AcmeError, Listeners, Running};
+use selvedge_acme::AcmeError;
 use selvedge_cache::store::Store;
-use selvedge_cache::targets::PurgeTarget;
 use selvedge_engine::EngineHandle;
 use selvedge_model::{Snapshot, Worker};
-use selvedge_telemetry::traces::{Exporter, TraceError, Tracer};
-use selvedge_telemetry::{AccessLog, AccessLogBuffer, HttpCounters, HttpMetrics, Registry};
+use selvedge_telemetry::traces::{Exporter, TraceError};
+use selvedge_telemetry::{AccessLog, HttpMetrics, Registry};
 use selvedge_tls::config::Endpoint;
 use selvedge_tls::{Tls, TlsError};
 use selvedge_upstream::{Registry as Upstreams, Upstream};
-use slab::Slab;
-use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
-use tokio::sync::{Notify, watch};
+use tokio::sync::mpsc;
+use tokio::sync::watch;
 
-use crate::acme;
 use crate::config::EdgeConfig;
 use crate::entrance::Entrance;
-use crate::http1::Scratch;
 use crate::https;
-use crate::listen::{self, Listener, Manner};
-use crate::pulse::{Pulse, Pulses};
+use crate::listen::{self, Handed};
+use crate::live::{EdgeControl, Inner, Secured, State, https_port, kinds, max_open, share, tcp};
+use crate::pulse::Pulses;
 use crate::readiness::{Matters, Readiness};
-use crate::request::accept;
-use crate::request_id::RequestIds;
+use crate::serving::{self, Plan, Terms, What};
 use crate::sites::Sites;
-use crate::thread::{Clock, LogFields, Newest, Places, Routes, Thread};
 use crate::workers::{StandIn, Workers};
 
-/// Open files kept free for everything that is no client connection.
-const FILES_KEPT_FREE: u64 = 256;
+/// Between two looks whether the last connection is gone.
+const LEAVING_POLL: Duration = Duration::from_millis(50);
 
 /// A running edge. Dropping it cuts all connections; [`shutdown`](Self::shutdown) lets requests finish.
 #[derive(Debug)]
 pub struct Edge {
-    endpoints: Vec<(Endpoint, bool)>,
-    addresses: Vec<SocketAddr>,
-    tls: Option<Arc<Tls>>,
-    /// Orders certificates while it is held.
-    acme: Option<Running>,
+    control: EdgeControl,
     /// Sends traces.
     exporter: Option<Exporter>,
     /// The moment until which requests may finish.
     end: watch::Sender<Option<Instant>>,
     threads: Vec<JoinHandle<()>>,
     cache: Arc<Store>,
-    config: Arc<EdgeConfig>,
     pulses: Pulses,
 }
 
@@ -110,25 +97,17 @@ pub struct Surroundings<'a> {
     pub metrics: &'a HttpMetrics,
     /// Tells clients what happened in workers that failed.
     pub explain: Option<Explain>,
+    /// What a former process leaves to it.
+    pub inherited: Inherited,
 }
 
-/// What a thread is made of; everything in it may move there.
-struct Plan {
-    config: Arc<EdgeConfig>,
-    snapshot: watch::Receiver<Arc<Snapshot>>,
-    sites: watch::Receiver<Arc<Sites>>,
-    listeners: Vec<(Listener, Manner)>,
-    entrance: Arc<Entrance>,
-    log: AccessLogBuffer,
-    pulse: Pulse,
-    places: Places,
-    tracer: Option<Tracer>,
-    counters: Arc<HttpCounters>,
-    open: Arc<AtomicUsize>,
-    max_open: usize,
-    end: watch::Receiver<Option<Instant>>,
-    explain: Option<Explain>,
-    cache: Arc<Store>,
+/// What a former process leaves to this one.
+#[derive(Debug, Default)]
+pub struct Inherited {
+    /// Its listening sockets.
+    pub sockets: Vec<Handed>,
+    /// It still takes connections: none are taken here before [`EdgeControl::accept`].
+    pub waiting: bool,
 }
 
 impl Edge {
@@ -151,7 +130,7 @@ impl Edge {
         surroundings: Surroundings<'_>,
         workers: impl Fn() -> Workers + Clone + Send + 'static,
     ) -> Result<Self, EdgeError> {
-        let Surroundings { config, sites, snapshot, access_log, metrics, explain } = surroundings;
+        let Surroundings { config, sites, snapshot, access_log, metrics, explain, inherited } = surroundings;
         if let Some(problem) = config.problem() {
             return Err(EdgeError::Config(problem));
         }
@@ -159,82 +138,82 @@ impl Edge {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        let bound = config
-            .listen
-            .iter()
-            .map(|listener| listen::bind(listener, count))
-            .collect::<Result<Vec<_>, _>>()?;
-        let endpoints: Vec<_> =
-            bound.iter().map(|bound| (bound.endpoint.clone(), bound.manner.tls)).collect();
-        let tcp = |(endpoint, tls): &(Endpoint, bool)| match endpoint {
-            Endpoint::Tcp(address) => Some((*address, *tls)),
-            Endpoint::Unix(_) => None,
-        };
-        let addresses: Vec<(SocketAddr, bool)> = endpoints.iter().filter_map(tcp).collect();
-        let tls = match endpoints.iter().any(|(_, tls)| *tls) {
-            true => Some(Arc::new(Tls::new(&config.tls, sites.borrow().tls())?)),
+        let Inherited { mut sockets, waiting } = inherited;
+        let mut listeners = Vec::new();
+        for (number, listener) in (0..).zip(&config.listen) {
+            listeners.push((number, listen::bind(listener, count, &mut sockets, &[])?));
+        }
+        let kinds = kinds(&listeners);
+        let newest = sites.borrow().clone();
+        let mut secured = match kinds.tls {
+            true => Some(Secured::open(&config.tls, &sites, &newest, kinds, None)?),
             false => None,
         };
-        let listeners = Listeners { http: addresses.iter().any(|(_, tls)| !tls), tls: tls.is_some() };
-        let acme = match &tls {
-            Some(tls) => acme::start(&config.tls, tls, listeners)?,
-            None => None,
-        };
-        let https_port = addresses.iter().find(|(_, tls)| *tls).map(|(address, _)| address.port());
-        let entrance = Arc::new(Entrance::new(&config, tls.clone(), https_port));
-        let mut listeners: Vec<_> = bound
-            .into_iter()
-            .map(|bound| bound.listeners.into_iter().map(move |listener| (listener, bound.manner.clone())))
-            .collect();
+        if let Some(secured) = &mut secured {
+            secured.work(!waiting)?;
+        }
+        let tls = secured.as_ref().map(|secured| secured.tls.clone());
+        let entrance = Arc::new(Entrance::new(&config, tls, https_port(&listeners), None));
         let (end, ended) = watch::channel(None);
         let open = Arc::new(AtomicUsize::new(0));
-        let max_open = config.max_connections.min(file_limit());
         let cache =
             Store::open(&config.cache).map_err(|problem| EdgeError::Config(format!("cache.{problem}")))?;
         let config = Arc::new(config);
         let exporter = Exporter::start(&config.traces)?;
-        let (mut threads, pulses) = (Vec::new(), Pulses::default());
+        let (mut threads, mut orders, pulses) = (Vec::new(), Vec::new(), Pulses::default());
         for n in 0..count {
-            let plan = Plan {
+            let shares = listeners.iter().map(|listener| share(listener, n, count));
+            let terms = Terms {
                 config: config.clone(),
+                entrance: entrance.clone(),
+                log: access_log.buffer(),
+                max_open: max_open(&config),
+                listeners: shares.collect::<io::Result<_>>().map_err(EdgeError::Thread)?,
+            };
+            let (order, inbox) = mpsc::unbounded_channel();
+            let plan = Plan {
+                number: n,
                 snapshot: snapshot.clone(),
                 sites: sites.clone(),
-                listeners: listeners.iter_mut().filter_map(Iterator::next).collect(),
-                log: access_log.buffer(),
                 pulse: pulses.thread(format!("edge-{n}")),
-                places: Places::new(metrics.places().clone(), n),
+                places: metrics.places().clone(),
                 tracer: exporter.as_ref().map(Exporter::tracer),
                 counters: metrics.thread(),
                 open: open.clone(),
-                max_open,
-                entrance: entrance.clone(),
-                end: ended.clone(),
                 explain: explain.clone(),
                 cache: cache.clone(),
+                terms,
+                accepting: !waiting,
+                orders: inbox,
+                end: ended.clone(),
             };
-            threads.push(spawn(n, plan, workers.clone())?);
+            orders.push(order);
+            threads.push(serving::spawn(plan, workers.clone())?);
         }
-        if let Some(tls) = &tls {
-            let keeper = https::keep(tls.clone(), config.tls.clone(), sites, ended);
-            threads.push(keeper.map_err(EdgeError::Thread)?);
-        }
-        let addresses = addresses.into_iter().map(|(address, _)| address).collect();
-        Ok(Self { endpoints, addresses, tls, acme, exporter, end, threads, cache, config, pulses })
+        let state =
+            State { config, next: listeners.len() as u64, listeners, entrance, secured, accepting: !waiting };
+        let control = EdgeControl(Arc::new(Inner { orders, sites, open, state: Mutex::new(state) }));
+        Ok(Self { control, exporter, end, threads, cache, pulses })
+    }
+
+    /// The way to its settings and doors.
+    pub fn control(&self) -> &EdgeControl {
+        &self.control
     }
 
     /// Where it listens, ports as bound, in the order of the settings, and whether TLS is spoken there.
-    pub fn endpoints(&self) -> &[(Endpoint, bool)] {
-        &self.endpoints
+    pub fn endpoints(&self) -> Vec<(Endpoint, bool)> {
+        self.control.endpoints()
     }
 
     /// Certificates and what belongs to them, where a listener speaks TLS.
-    pub fn tls(&self) -> Option<&Arc<Tls>> {
-        self.tls.as_ref()
+    pub fn tls(&self) -> Option<Arc<Tls>> {
+        self.control.tls()
     }
 
     /// Adds what is counted beside requests to a registry.
     pub fn register(&self, registry: &mut Registry) {
-        if let Some(acme) = self.tls.as_ref().and_then(|tls| tls.acme()) {
+        if let Some(acme) = self.tls().and_then(|tls| tls.acme()) {
             acme.metrics().register(registry);
         }
         if let Some(exporter) = &self.exporter {
@@ -245,24 +224,30 @@ impl Edge {
 
     /// Has readiness look at what the edge needs: its threads, its listeners, certificates, and servers behind it.
     pub fn watch(&self, readiness: &Readiness, upstreams: &Upstreams) {
-        let health = &self.config.health;
+        let health = &self.control.config().health;
         let (pulses, patience) = (self.pulses.clone(), health.patience());
         readiness.watch("threads", Matters::Life, Box::new(move || pulses.check(patience)));
-        let endpoints = self.endpoints.clone();
-        readiness.watch("listeners", Matters::Readiness, Box::new(move || listen::check(&endpoints)));
+        let control = self.control.clone();
+        let listeners = move || listen::check(&control.endpoints());
+        readiness.watch("listeners", Matters::Readiness, Box::new(listeners));
         let if_asked = |asked| if asked { Matters::Readiness } else { Matters::OnDemand };
-        if let Some(tls) = self.tls.clone() {
-            let matters = if_asked(health.certificates);
-            readiness.watch("certificates", matters, Box::new(move || https::check(&tls)));
+        let control = self.control.clone();
+        if control.tls().is_some() {
+            let certificates = move || match control.tls() {
+                Some(tls) => https::check(&tls),
+                None => Ok("no listener speaks TLS".into()),
+            };
+            readiness.watch("certificates", if_asked(health.certificates), Box::new(certificates));
         }
         let upstreams = upstreams.clone();
         let matters = if_asked(health.upstreams);
         readiness.watch("upstreams", matters, Box::new(move || servers_are_there(&upstreams)));
     }
 
-    /// The same of TCP only.
-    pub fn addresses(&self) -> &[SocketAddr] {
-        &self.addresses
+    /// Where it listens on TCP.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        let state = self.control.0.state();
+        state.listeners.iter().filter_map(|(_, bound)| tcp(bound)).collect()
     }
 
     /// What is cached.
@@ -270,18 +255,32 @@ impl Edge {
         &self.cache
     }
 
-    /// Who else is told of purges.
-    pub(crate) fn purge_targets(&self) -> &[PurgeTarget] {
-        &self.config.cache.purge_targets
+    /// After another process has taken the listeners over: has clients ask on other connections, without closing one under
+    /// them, for up to `patience`. Then as [`shutdown`](Self::shutdown).
+    pub async fn leave(self, patience: Duration, grace: Duration) {
+        let until = Instant::now() + patience;
+        let control = self.control.clone();
+        // A thread that is gone has no connections.
+        let _ = tokio::task::spawn_blocking(move || {
+            // The files of Unix sockets belong to the other process now.
+            control.0.state().listeners.clear();
+            control.0.tell(|_| What::Leave)
+        })
+        .await;
+        while self.control.0.open.load(Ordering::Relaxed) > 0 && Instant::now() < until {
+            tokio::time::sleep(LEAVING_POLL).await;
+        }
+        self.shutdown(grace).await;
     }
 
     /// Stops accepting, closes idle connections, lets requests in flight finish for up to `grace`, then cuts.
     pub async fn shutdown(mut self, grace: Duration) {
-        let (acme, exporter) = (self.acme.take(), self.exporter.take());
+        let exporter = self.exporter.take();
         self.end.send_replace(Some(Instant::now() + grace));
         let threads = std::mem::take(&mut self.threads);
         let joined = tokio::task::spawn_blocking(move || {
-            drop(acme);
+            // Sockets that nobody accepts from would keep clients waiting.
+            self.close();
             for thread in threads {
                 // Its panic was reported when it happened.
                 let _ = thread.join();
@@ -292,7 +291,19 @@ impl Edge {
             }
         });
         let _ = joined.await;
-        listen::remove(&self.endpoints);
+    }
+
+    fn close(&self) {
+        let mut state = self.control.0.state();
+        let listeners = std::mem::take(&mut state.listeners);
+        listen::remove(listeners.iter().map(|(_, bound)| &bound.endpoint));
+        state.secured = None;
+    }
+}
+
+impl Drop for Edge {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 
@@ -305,113 +316,4 @@ fn servers_are_there(upstreams: &Upstreams) -> Result<String, String> {
         true => Ok(format!("{} have a server", all.len())),
         false => Err(format!("no server is available of {}", lost.join(", "))),
     }
-}
-
-/// Starts a thread and waits until it serves.
-fn spawn(
-    n: usize,
-    plan: Plan,
-    workers: impl FnOnce() -> Workers + Send + 'static,
-) -> Result<JoinHandle<()>, EdgeError> {
-    let (started, outcome) = mpsc::sync_channel(1);
-    let thread = std::thread::Builder::new()
-        .name(format!("edge-{n}"))
-        .spawn(move || {
-            let runtime = match runtime() {
-                Ok(runtime) => runtime,
-                Err(error) => return drop(started.send(Err(error))),
-            };
-            runtime.block_on(run(plan, workers, started));
-        })
-        .map_err(EdgeError::Thread)?;
-    match outcome.recv() {
-        Ok(Ok(())) => Ok(thread),
-        Ok(Err(error)) => Err(EdgeError::Thread(error)),
-        // It panicked before it could say anything.
-        Err(_) => Err(EdgeError::Thread(io::Error::other("it panicked"))),
-    }
-}
-
-fn runtime() -> io::Result<LocalRuntime> {
-    Builder::new_current_thread().enable_all().build_local(LocalOptions::default())
-}
-
-/// One thread's life.
-async fn run(plan: Plan, workers: impl FnOnce() -> Workers, started: mpsc::SyncSender<io::Result<()>>) {
-    let listeners: io::Result<Vec<_>> =
-        plan.listeners.into_iter().map(|(listener, manner)| listener.accepting(manner)).collect();
-    let listeners = match listeners {
-        Ok(listeners) => listeners,
-        Err(error) => return drop(started.send(Err(error))),
-    };
-    let upstreams = selvedge_upstream::Local::new();
-    tokio::task::spawn_local(upstreams.clone().run());
-    let thread = Rc::new(Thread {
-        counters: plan.counters,
-        routes: RefCell::new(Routes::new(plan.snapshot, &plan.config.base_domains)),
-        newest_sites: RefCell::new(Newest::new(plan.sites)),
-        workers: workers(),
-        upstreams: upstreams.clone(),
-        trusted: plan.config.trusted_networks(),
-        ids: RequestIds::new(),
-        clock: Rc::new(Clock::new()),
-        scratch: Scratch::new(),
-        compressors: Rc::default(),
-        log: RefCell::new(plan.log),
-        pulse: plan.pulse,
-        places: plan.places,
-        tracer: plan.tracer,
-        timed: plan.config.timed_networks(),
-        log_fields: LogFields::new(&plan.config.access_log),
-        log_waits: Notify::new(),
-        server_header: plan.config.server_header.as_ref().and_then(|v| HeaderValue::from_str(v).ok()),
-        dice: RefCell::new(fastrand::Rng::new()),
-        connections: RefCell::new(Slab::new()),
-        open: plan.open,
-        max_open: plan.max_open,
-        entrance: plan.entrance,
-        tls_buffers: Rc::default(),
-        draining: Cell::new(false),
-        drained: Notify::new(),
-        empty: Notify::new(),
-        config: plan.config,
-        explain: plan.explain,
-        cache: plan.cache,
-    });
-    let accepting: Vec<_> = listeners
-        .into_iter()
-        .map(|listener| tokio::task::spawn_local(accept(listener, thread.clone())))
-        .collect();
-    let (sweeping, flushing) = (thread.clone(), thread.clone());
-    tokio::task::spawn_local(async move { sweeping.sweep().await });
-    tokio::task::spawn_local(async move { flushing.flush_log().await });
-    // The other side waits for it unless it has failed already.
-    let _ = started.send(Ok(()));
-
-    let mut end = plan.end;
-    // Without its sender the edge was dropped: no time is left.
-    let deadline = match end.wait_for(Option::is_some).await {
-        Ok(end) => (*end).unwrap_or_else(Instant::now),
-        Err(_) => Instant::now(),
-    };
-    for task in accepting {
-        task.abort();
-    }
-    thread.drain();
-    let emptied = async {
-        while !thread.connections.borrow().is_empty() {
-            thread.empty.notified().await;
-        }
-    };
-    let _ = tokio::time::timeout_at(deadline.into(), emptied).await;
-}
-
-/// Connections that the limit of open files allows.
-fn file_limit() -> usize {
-    #[cfg(unix)]
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    #[cfg(not(unix))]
-    let limit = None;
-    let files: u64 = limit.unwrap_or(u64::MAX);
-    files.saturating_sub(FILES_KEPT_FREE).max(16).try_into().unwrap_or(usize::MAX)
 }

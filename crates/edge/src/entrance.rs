@@ -34,16 +34,23 @@ pub(crate) struct Entrance {
 }
 
 impl Entrance {
-    pub(crate) fn new(config: &EdgeConfig, tls: Option<Arc<Tls>>, https_port: Option<u16>) -> Self {
+    /// With what clients have taken `before`, where the limits of that are the same.
+    pub(crate) fn new(
+        config: &EdgeConfig,
+        tls: Option<Arc<Tls>>,
+        https_port: Option<u16>,
+        before: Option<&Self>,
+    ) -> Self {
         let limits = ClientLimits {
             connections: config.max_client_connections,
             handshakes_per_s: config.tls.client_handshakes_per_s,
             handshake_burst: config.tls.client_handshake_burst,
         };
+        let known = before.map(|before| &before.clients).filter(|known| known.limits() == limits);
         Self {
             tls,
             https_port,
-            clients: Clients::new(limits),
+            clients: known.cloned().unwrap_or_else(|| Clients::new(limits)),
             shaking: AtomicUsize::new(0),
             max_shaking: config.tls.max_handshakes,
         }

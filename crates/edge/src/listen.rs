@@ -1,20 +1,18 @@
 //! Listening sockets: of an address one per thread, between which the kernel shares out connections; of a Unix socket one,
 //! which all threads share.
 
+use std::fs;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::rc::Rc;
-#[cfg(unix)]
-use std::{
-    fs,
-    os::unix::fs::{FileTypeExt, PermissionsExt},
-    os::unix::net::{UnixListener, UnixStream},
-    path::Path,
-};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
 
 use selvedge_router::Network;
 use selvedge_tls::config::{Endpoint, ListenerConfig, ProxyProtocol};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::EdgeError;
 use crate::stream::Plain;
@@ -23,16 +21,30 @@ use crate::stream::Plain;
 const BACKLOG: i32 = 4096;
 
 /// One address: its sockets, and what is spoken there.
+#[derive(Clone, Debug)]
 pub(crate) struct Bound {
+    /// As the settings have it.
+    pub(crate) configured: Endpoint,
     /// With its real port.
     pub(crate) endpoint: Endpoint,
     pub(crate) manner: Manner,
-    /// One per thread.
-    pub(crate) listeners: Vec<Listener>,
+    /// At least one per thread.
+    pub(crate) sockets: Arc<Vec<Listener>>,
+}
+
+/// The sockets of a listener, on their way from one process to the next.
+#[derive(Debug)]
+pub struct Handed {
+    /// Address, as the settings have it.
+    pub configured: Endpoint,
+    /// Address with its real port.
+    pub bound: Endpoint,
+    /// All of them: what waits in the queue of one that nobody has any more is lost.
+    pub sockets: Vec<OwnedFd>,
 }
 
 /// What is spoken on a listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Manner {
     pub(crate) tls: bool,
     pub(crate) proxy: ProxyProtocol,
@@ -59,27 +71,58 @@ impl Manner {
 }
 
 /// A socket that listens.
+#[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
-    #[cfg(unix)]
     Unix(UnixListener),
 }
 
 /// The same on a thread that accepts.
 pub(crate) enum Accepting {
     Tcp(tokio::net::TcpListener),
-    #[cfg(unix)]
     Unix(tokio::net::UnixListener),
 }
 
 impl Listener {
-    pub(crate) fn accepting(self, manner: Manner) -> io::Result<(Accepting, Rc<Manner>)> {
-        let accepting = match self {
+    pub(crate) fn accepting(self) -> io::Result<Accepting> {
+        Ok(match self {
             Self::Tcp(listener) => Accepting::Tcp(tokio::net::TcpListener::from_std(listener)?),
-            #[cfg(unix)]
             Self::Unix(listener) => Accepting::Unix(tokio::net::UnixListener::from_std(listener)?),
-        };
-        Ok((accepting, Rc::new(manner)))
+        })
+    }
+
+    /// The same socket once more.
+    pub(crate) fn again(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(listener) => Self::Tcp(listener.try_clone()?),
+            Self::Unix(listener) => Self::Unix(listener.try_clone()?),
+        })
+    }
+}
+
+impl From<Listener> for OwnedFd {
+    fn from(listener: Listener) -> Self {
+        match listener {
+            Listener::Tcp(listener) => listener.into(),
+            Listener::Unix(listener) => listener.into(),
+        }
+    }
+}
+
+impl Bound {
+    /// Its sockets once more: those of one thread among `count`.
+    pub(crate) fn of_thread(&self, n: usize, count: usize) -> io::Result<Vec<Listener>> {
+        self.sockets.iter().skip(n).step_by(count).map(Listener::again).collect()
+    }
+
+    /// Its sockets once more, for another process.
+    pub(crate) fn handed(&self) -> io::Result<Handed> {
+        let sockets = self.sockets.iter().map(|socket| socket.again().map(OwnedFd::from));
+        Ok(Handed {
+            configured: self.configured.clone(),
+            bound: self.endpoint.clone(),
+            sockets: sockets.collect::<io::Result<_>>()?,
+        })
     }
 }
 
@@ -93,49 +136,109 @@ impl Accepting {
                 let _ = stream.set_nodelay(true);
                 Ok((Plain::Tcp(stream), peer.ip().to_canonical()))
             }
-            #[cfg(unix)]
             Self::Unix(listener) => Ok((Plain::Unix(listener.accept().await?.0), Ipv4Addr::LOCALHOST.into())),
+        }
+    }
+
+    /// A connection that waits already, without waiting for one. The kernel is asked itself: what the runtime knows of the
+    /// socket may be older.
+    pub(crate) fn accept_now(&self) -> io::Result<(Plain, IpAddr)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, peer) = SockRef::from(listener).accept()?;
+                stream.set_nonblocking(true)?;
+                let _ = stream.set_tcp_nodelay(true);
+                let peer = peer.as_socket().map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip());
+                let stream = tokio::net::TcpStream::from_std(stream.into())?;
+                Ok((Plain::Tcp(stream), peer.to_canonical()))
+            }
+            Self::Unix(listener) => {
+                let (stream, _) = SockRef::from(listener).accept()?;
+                stream.set_nonblocking(true)?;
+                let stream = tokio::net::UnixStream::from_std(stream.into())?;
+                Ok((Plain::Unix(stream), Ipv4Addr::LOCALHOST.into()))
+            }
         }
     }
 }
 
-/// Binds a listener once per thread.
-pub(crate) fn bind(config: &ListenerConfig, threads: usize) -> Result<Bound, EdgeError> {
-    let mut from = Vec::new();
-    for network in &config.from {
-        let network = network.parse().map_err(|error| EdgeError::Config(format!("listen: from: {error}")))?;
-        from.push(network);
-    }
-    let manner = Manner {
+/// What is spoken on a listener with these settings.
+pub(crate) fn manner(config: &ListenerConfig) -> Result<Manner, EdgeError> {
+    let from = config.from.iter().map(|network| network.parse());
+    Ok(Manner {
         tls: config.tls,
         proxy: config.proxy_protocol,
-        from,
+        from: from
+            .collect::<Result<_, _>>()
+            .map_err(|error| EdgeError::Config(format!("listen: from: {error}")))?,
         unix: config.socket_address().is_none(),
-    };
+    })
+}
+
+/// Opens a listener once per thread, with the sockets of a former process where there are some. `ours` are addresses that this
+/// process listens on as long as the new ones are not open.
+pub(crate) fn bind(
+    config: &ListenerConfig,
+    threads: usize,
+    inherited: &mut Vec<Handed>,
+    ours: &[SocketAddr],
+) -> Result<Bound, EdgeError> {
+    let manner = manner(config)?;
     let fail = |source: io::Error| EdgeError::Bind {
         address: config.address.to_string(),
         advice: advice(&source),
         source,
     };
-    match &config.address {
-        Endpoint::Tcp(address) => {
-            let (address, listeners) = bind_tcp(*address, threads).map_err(fail)?;
-            Ok(Bound { endpoint: Endpoint::Tcp(address), manner, listeners })
+    let known = inherited.iter().position(|handed| handed.configured == config.address);
+    let known = known.or_else(|| inherited.iter().position(|handed| handed.bound == config.address));
+    let (endpoint, sockets) = match (known, &config.address) {
+        (Some(known), _) => adopt(inherited.remove(known), config, threads).map_err(fail)?,
+        (None, Endpoint::Tcp(address)) => {
+            let (address, sockets) = bind_tcp(*address, threads, ours).map_err(fail)?;
+            (Endpoint::Tcp(address), sockets)
         }
-        #[cfg(unix)]
-        Endpoint::Unix(path) => {
-            let listeners = bind_unix(path, config.mode, threads).map_err(fail)?;
-            Ok(Bound { endpoint: config.address.clone(), manner, listeners })
+        (None, Endpoint::Unix(path)) => {
+            (config.address.clone(), bind_unix(path, config.mode, threads).map_err(fail)?)
         }
-        #[cfg(not(unix))]
-        Endpoint::Unix(_) => Err(fail(io::ErrorKind::Unsupported.into())),
-    }
+    };
+    Ok(Bound { configured: config.address.clone(), endpoint, manner, sockets: Arc::new(sockets) })
 }
 
-fn bind_tcp(address: SocketAddr, threads: usize) -> io::Result<(SocketAddr, Vec<Listener>)> {
+/// Takes sockets over, all of them, and adds some where there are more threads.
+fn adopt(handed: Handed, config: &ListenerConfig, threads: usize) -> io::Result<(Endpoint, Vec<Listener>)> {
+    let Handed { bound, sockets, .. } = handed;
+    let mut listeners: Vec<Listener> = match &bound {
+        Endpoint::Tcp(_) => sockets.into_iter().map(|socket| Listener::Tcp(socket.into())).collect(),
+        Endpoint::Unix(_) => sockets.into_iter().map(|socket| Listener::Unix(socket.into())).collect(),
+    };
+    for count in listeners.len()..threads {
+        let own = match &bound {
+            // Who may not bind any more shares.
+            Endpoint::Tcp(address) => listener(*address).ok().map(Listener::Tcp),
+            Endpoint::Unix(_) => None,
+        };
+        let first = listeners.get(count.checked_rem(listeners.len()).unwrap_or_default());
+        let Some(first) = first else { return Err(io::ErrorKind::InvalidData.into()) };
+        let next = match own {
+            Some(own) => own,
+            None => first.again()?,
+        };
+        listeners.push(next);
+    }
+    if let (Endpoint::Unix(path), Some(mode)) = (&bound, config.mode) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
+    }
+    Ok((bound, listeners))
+}
+
+fn bind_tcp(
+    address: SocketAddr,
+    threads: usize,
+    ours: &[SocketAddr],
+) -> io::Result<(SocketAddr, Vec<Listener>)> {
     // Sockets with SO_REUSEPORT share a port with any other such socket of the same user, another Selvedge
-    // included. One without it tells whether the port is taken.
-    if address.port() != 0 {
+    // included. One without it tells whether the port is taken; by ourselves it may be.
+    if address.port() != 0 && !ours.iter().any(|ours| ours.port() == address.port()) {
         drop(socket(address, false)?);
     }
     let first = listener(address)?;
@@ -156,19 +259,13 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
 fn socket(address: SocketAddr, shared: bool) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
-    #[cfg(unix)]
-    {
-        // Connections of a former process in TIME_WAIT do not keep the port.
-        socket.set_reuse_address(true)?;
-        socket.set_reuse_port(shared)?;
-    }
-    #[cfg(not(unix))]
-    let _ = shared;
+    // Connections of a former process in TIME_WAIT do not keep the port.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
     socket.bind(&address.into())?;
     Ok(socket)
 }
 
-#[cfg(unix)]
 fn bind_unix(path: &Path, mode: Option<u32>, threads: usize) -> io::Result<Vec<Listener>> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
     // What a former process left behind answers nobody.
@@ -202,11 +299,11 @@ pub(crate) fn check(endpoints: &[(Endpoint, bool)]) -> Result<String, String> {
 }
 
 /// Removes the files of Unix sockets.
-pub(crate) fn remove(endpoints: &[(Endpoint, bool)]) {
-    for (endpoint, _) in endpoints {
+pub(crate) fn remove<'e>(endpoints: impl IntoIterator<Item = &'e Endpoint>) {
+    for endpoint in endpoints {
         if let Endpoint::Unix(path) = endpoint {
             // Another process may have removed it.
-            let _ = std::fs::remove_file(path);
+            let _ = fs::remove_file(path);
         }
     }
 }

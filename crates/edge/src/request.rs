@@ -12,6 +12,7 @@
 
 use std::cell::OnceCell;
 use std::future::poll_fn;
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::rc::Rc;
@@ -43,8 +44,9 @@ use crate::hints::Teller;
 use crate::http1::{self, First, Socket};
 use crate::http2;
 use crate::https;
-use crate::listen::{Accepting, Manner};
+use crate::listen::Manner;
 use crate::refusal::{Refusal, prefers_html};
+use crate::serving::Door;
 use crate::sites::Route;
 use crate::steps::Flow;
 use crate::stream::{Plain, Stream};
@@ -60,40 +62,40 @@ const SHED_RESPONSE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: c
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Step 1. Takes connections, for ever, each on a task of its own.
-pub(crate) async fn accept((listener, manner): (Accepting, Rc<Manner>), thread: Rc<Thread>) {
+pub(crate) async fn accept(door: Rc<Door>) {
     loop {
-        let (stream, peer) = match listener.accept().await {
-            Ok(accepted) => accepted,
-            Err(error) if is_of_one_connection(&error) => continue,
+        match door.accept().await {
+            Ok((stream, peer)) => welcome(&door.thread(), &door.manner(), stream, peer),
+            Err(error) if is_of_one_connection(&error) => {}
             Err(error) => {
                 tracing::warn!(%error, "no connection can be accepted");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
-                continue;
             }
-        };
-        let Some(admitted) = thread.admit(peer) else {
-            shed(&thread, &stream, &manner);
-            continue;
-        };
-        if !manner.is_direct() {
-            admitted.connection.is_relayed();
         }
-        let (thread, manner) = (thread.clone(), manner.clone());
-        tokio::task::spawn_local(async move {
-            let connection = &admitted.connection;
-            if manner.is_plain() {
-                let Some(_place) = thread.entrance.connect(connection) else {
-                    return shed(&thread, &stream, &manner);
-                };
-                http(Stream::Plain(stream), BytesMut::new(), thread, connection).await;
-            } else {
-                // Boxed, so that connections without TLS do not reserve room for it.
-                let arrived = Box::pin(arrive(stream, &manner, &thread, connection)).await;
-                let Some(Arrived { stream, received, place: _place }) = arrived else { return };
-                http(stream, received, thread, connection).await;
-            }
-        });
     }
+}
+
+/// Has a new connection served, or turns it away.
+pub(crate) fn welcome(thread: &Rc<Thread>, manner: &Rc<Manner>, stream: Plain, peer: IpAddr) {
+    let Some(admitted) = thread.admit(peer) else { return shed(thread, &stream, manner) };
+    if !manner.is_direct() {
+        admitted.connection.is_relayed();
+    }
+    let (thread, manner) = (thread.clone(), manner.clone());
+    tokio::task::spawn_local(async move {
+        let connection = &admitted.connection;
+        if manner.is_plain() {
+            let Some(_place) = thread.entrance.connect(connection) else {
+                return shed(&thread, &stream, &manner);
+            };
+            http(Stream::Plain(stream), BytesMut::new(), thread, connection).await;
+        } else {
+            // Boxed, so that connections without TLS do not reserve room for it.
+            let arrived = Box::pin(arrive(stream, &manner, &thread, connection)).await;
+            let Some(Arrived { stream, received, place: _place }) = arrived else { return };
+            http(stream, received, thread, connection).await;
+        }
+    });
 }
 
 fn is_of_one_connection(error: &std::io::Error) -> bool {

@@ -8,7 +8,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -39,14 +39,14 @@ use crate::workers::Workers;
 /// How long a log line may wait in its buffer.
 const LOG_DELAY: Duration = Duration::from_millis(50);
 
-/// State of one serving thread.
+/// State of one serving thread, for the connections that came while the same settings were in effect.
 pub(crate) struct Thread {
     pub(crate) config: Arc<EdgeConfig>,
     pub(crate) counters: Arc<HttpCounters>,
     pub(crate) routes: RefCell<Routes>,
     /// What the settings say now; see [`Thread::sites`].
     pub(crate) newest_sites: RefCell<Newest>,
-    pub(crate) workers: Workers,
+    pub(crate) workers: Rc<Workers>,
     /// Connections to servers behind this one.
     pub(crate) upstreams: Rc<selvedge_upstream::Local>,
     /// The networks of our proxies.
@@ -54,7 +54,11 @@ pub(crate) struct Thread {
     pub(crate) ids: RequestIds,
     pub(crate) clock: Rc<Clock>,
     /// Says that the thread is alive.
-    pub(crate) pulse: Pulse,
+    pub(crate) pulse: Rc<Pulse>,
+    /// What its connections wait for, as of the last look.
+    pub(crate) states: Cell<StateCounts>,
+    /// This one and others of the same thread of the system, which serve what came before or after.
+    pub(crate) generations: Rc<RefCell<Vec<Weak<Thread>>>>,
     pub(crate) scratch: Scratch,
     pub(crate) compressors: Rc<Compressors>,
     pub(crate) log: RefCell<AccessLogBuffer>,
@@ -84,9 +88,11 @@ pub(crate) struct Thread {
     pub(crate) drained: Notify,
     /// Told when the last connection closed.
     pub(crate) empty: Notify,
-    /// Tells developers what went wrong.
+    /// Clients are to ask on other connections, which another process or newer settings serve.
+    pub(crate) retiring: Cell<bool>,
     /// Cached responses, of all threads.
     pub(crate) cache: Arc<selvedge_cache::store::Store>,
+    /// Tells developers what went wrong.
     pub(crate) explain: Option<Explain>,
 }
 
@@ -127,6 +133,9 @@ impl Thread {
         if self.draining.get() {
             connection.drain();
         }
+        if self.retiring.get() {
+            connection.retire();
+        }
         let key = self.connections.borrow_mut().insert(connection.clone());
         Some(Admitted { thread: self.clone(), connection, key })
     }
@@ -137,6 +146,21 @@ impl Thread {
         self.drained.notify_waiters();
         for (_, connection) in self.connections.borrow().iter() {
             connection.drain();
+        }
+    }
+
+    /// Asks open connections to end after the next response, and closes none: one that waits may have a request on its way.
+    pub(crate) fn retire(&self) {
+        self.retiring.set(true);
+        for (_, connection) in self.connections.borrow().iter() {
+            connection.retire();
+        }
+    }
+
+    /// Waits until no connection is open.
+    pub(crate) async fn emptied(&self) {
+        while !self.connections.borrow().is_empty() {
+            self.empty.notified().await;
         }
     }
 
@@ -173,7 +197,13 @@ impl Thread {
                 connection.check(now, config);
                 states[connection.state() as usize] += 1;
             }
-            self.counters.states(&states);
+            self.states.set(states);
+            let mut sums = StateCounts::default();
+            for generation in self.generations.borrow().iter().filter_map(Weak::upgrade) {
+                let states = generation.states.get();
+                sums.iter_mut().zip(states).for_each(|(sum, count)| *sum += count);
+            }
+            self.counters.states(&sums);
         }
     }
 

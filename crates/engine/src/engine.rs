@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::egress::Policy;
 use crate::pool::Pool;
+use crate::schedule::Turn;
 use crate::shared::{Counters, Order, Shared};
 use crate::status::HostStatus;
 use crate::supervisor::Supervisor;
@@ -102,6 +103,7 @@ impl Engine {
             host_build,
             socket_bytes: Default::default(),
             deployed: Mutex::default(),
+            turn: Turn::default(),
         });
         metrics::register(metrics, shared.clone());
         let (report, started) = std::sync::mpsc::channel();
@@ -236,6 +238,11 @@ impl EngineHandle {
         let (sender, answer) = oneshot::channel();
         self.shared.orders.send(Order::Scheduled(worker, cron, time_ms, sender)).map_err(|_| stopped())?;
         answer.await.map_err(|_| stopped())?
+    }
+
+    /// Whether cron triggers are called by this process.
+    pub fn turn(&self) -> &Turn {
+        &self.shared.turn
     }
 
     /// Hosts, isolates and memory now.

@@ -5,14 +5,14 @@
 //! taken down midway is not called again.
 
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
 use selvedge_model::{Snapshot, Worker};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::LocalEngine;
 
@@ -35,16 +35,65 @@ pub fn parse(expression: &str) -> Result<Cron, String> {
     parser.parse(expression).map_err(|error| format!("{expression:?} is no cron expression: {error}"))
 }
 
+/// Whose turn it is to call handlers, and how far that has come: of two processes, one that takes over from the other, never
+/// both call for the same minute.
+#[derive(Debug)]
+pub struct Turn {
+    /// The last minute that was dealt with, and whether the next ones are dealt with here.
+    state: Mutex<(u64, bool)>,
+    changed: Notify,
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self { state: Mutex::new((now_ms() / MINUTE_MS, true)), changed: Notify::new() }
+    }
+}
+
+impl Turn {
+    fn state(&self) -> MutexGuard<'_, (u64, bool)> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends: no handlers are called any more. Gives the last minute that was dealt with.
+    pub fn end(&self) -> u64 {
+        let mut state = self.state();
+        state.1 = false;
+        state.0
+    }
+
+    /// Begins after this minute; without one, after the last that was dealt with here.
+    pub fn begin(&self, after: Option<u64>) {
+        let mut state = self.state();
+        *state = (after.unwrap_or(state.0), true);
+        drop(state);
+        self.changed.notify_one();
+    }
+
+    /// The minutes that are due now, which count as dealt with. After the clock was set back, minutes come that have been
+    /// before.
+    fn due(&self, minute: u64) -> std::ops::RangeInclusive<u64> {
+        let mut state = self.state();
+        let (done, here) = *state;
+        if here {
+            state.0 = done.max(minute);
+        }
+        let first = if here { (done + 1).max(minute.saturating_sub(LATE_MAX)) } else { minute + 1 };
+        first..=minute
+    }
+}
+
 /// Calls what is due, for ever. Runs on the supervisor's thread.
 pub async fn run(engine: LocalEngine) {
     let places = Rc::new(Semaphore::new(RUNNING_MAX));
-    let mut done = now_ms() / MINUTE_MS;
     loop {
         let now = now_ms();
-        tokio::time::sleep(Duration::from_millis(MINUTE_MS - now % MINUTE_MS)).await;
-        let minute = now_ms() / MINUTE_MS;
-        // After the clock was set back, minutes come that have been before.
-        for minute in (done + 1).max(minute.saturating_sub(LATE_MAX))..=minute {
+        let turn = &engine.shared().turn;
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(MINUTE_MS - now % MINUTE_MS)) => {}
+            () = turn.changed.notified() => {}
+        }
+        for minute in turn.due(now_ms() / MINUTE_MS) {
             let deployed = engine.shared().deployed_now();
             for (worker, cron) in due(&deployed, minute, fastrand::f64) {
                 let (engine, places) = (engine.clone(), places.clone());
@@ -57,7 +106,6 @@ pub async fn run(engine: LocalEngine) {
                 });
             }
         }
-        done = done.max(minute);
     }
 }
 
@@ -123,6 +171,23 @@ mod tests {
         }
         assert!(at("0 0 L * *", "2026-11-30T00:00:00Z"));
         assert!(at("0 0 * * 7L", "2026-11-28T00:00:00Z"));
+    }
+
+    #[test]
+    fn no_minute_is_dealt_with_in_two_processes() {
+        let (former, next) = (Turn::default(), Turn::default());
+        next.end();
+        let start = former.state().0;
+        assert_eq!(former.due(start + 1).collect::<Vec<_>>(), [start + 1]);
+        assert_eq!(next.due(start + 1).count(), 0);
+        let last = former.end();
+        assert_eq!(former.due(start + 3).count(), 0);
+        next.begin(Some(last));
+        assert_eq!(next.due(start + 3).collect::<Vec<_>>(), [start + 2, start + 3]);
+        // One that gets its turn back goes on where it was.
+        former.begin(None);
+        assert_eq!(former.due(start + 2).collect::<Vec<_>>(), [start + 2]);
+        assert_eq!(former.due(start + 1).count(), 0);
     }
 
     #[test]

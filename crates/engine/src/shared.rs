@@ -88,6 +88,8 @@ pub struct Shared {
     pub files: crate::assets::Files,
     /// What is deployed now: where service bindings lead.
     pub deployed: Mutex<Arc<Snapshot>>,
+    /// Whether cron triggers are called here.
+    pub turn: crate::schedule::Turn,
 }
 
 impl Shared {

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::client::Client;
 use crate::commands::{
     ca, cache, certs, check, delete, deploy, dev, doctor, fmt, import, init, key, list, logs, profile,
-    reload, rollback, routes, secret, status, tail, top, trigger, up, versions,
+    reload, rollback, routes, secret, status, tail, top, trigger, up, upgrade, versions,
 };
 use crate::failure::Outcome;
 use crate::places;
@@ -126,6 +126,8 @@ pub(crate) enum Command {
     Import(import::ImportArgs),
     /// Have the running server read its settings again
     Reload(reload::ReloadArgs),
+    /// Replace the running server by a new process, such as a newer Selvedge, without losing a connection
+    Upgrade(upgrade::UpgradeArgs),
     /// Show the own authority and have machines trust it
     Ca(ca::CaArgs),
     /// Say what this machine offers: confinement, kernel features, files, ports

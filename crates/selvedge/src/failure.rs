@@ -3,23 +3,23 @@
 use std::fmt;
 
 use selvedge_model::Diagnostic;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The result of a command or a step of one.
 pub(crate) type Outcome<T = ()> = Result<T, Failure>;
 
 /// Shown as `error: …` and `help: …`, or as a JSON document with `--json`.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Failure {
     /// Stable, machine-readable.
     pub(crate) code: String,
     /// One sentence.
     pub(crate) message: String,
     /// What to do next.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) help: Option<String>,
     /// Places in the user's code.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 

@@ -27,7 +27,7 @@ impl Client {
 }
 
 /// What each may take; 0 is no limit.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ClientLimits {
     /// Connections at a time.
     pub connections: u32,
@@ -56,6 +56,11 @@ impl Clients {
     /// Nobody has taken anything yet.
     pub fn new(limits: ClientLimits) -> Arc<Self> {
         Arc::new(Self { limits, shards: Default::default() })
+    }
+
+    /// What each may take.
+    pub fn limits(&self) -> ClientLimits {
+        self.limits
     }
 
     /// A place for one more connection of a client. `None`: it has all that it may have.

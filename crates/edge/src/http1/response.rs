@@ -63,6 +63,8 @@ pub(super) async fn send(
     let keep = terms.keep_alive
         && !unasked
         && !socket.connection.is_draining()
+        // What was sent ahead would go unanswered.
+        && !(socket.connection.is_retiring() && socket.is_quiet())
         && delimiter != Delimiter::Close
         && !head.headers.contains_key(header::CONNECTION)
         && socket.may_go_on();

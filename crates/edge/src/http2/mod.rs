@@ -172,7 +172,7 @@ where
             }
             http.drain_now();
         }
-        if state.is_draining() && self.ending == Ending::No {
+        if (state.is_draining() || state.is_retiring()) && self.ending == Ending::No {
             self.ending = Ending::Announced;
             http.drain();
         }

@@ -33,6 +33,15 @@ pub struct Sites {
     pub(crate) common: Vec<Arc<Step>>,
     tls: Vec<TlsSite>,
     asks_clients: bool,
+    /// Steps whose state outlives a change of other settings.
+    lasting: BTreeMap<String, Lasting>,
+}
+
+/// A step, with all that it was made of.
+#[derive(Debug)]
+struct Lasting {
+    config: StepConfig,
+    step: Arc<Step>,
 }
 
 /// What is known of one site.
@@ -84,7 +93,13 @@ pub struct SiteSettings<'a> {
 impl Sites {
     /// Compiles settings, or says all that is wrong with them.
     pub fn new(settings: SiteSettings<'_>) -> Result<Self, Vec<Problem>> {
-        let mut compiler = Compiler { settings, problems: Vec::new(), steps: BTreeMap::new() };
+        Self::renewed(settings, &Self::default())
+    }
+
+    /// The same, in place of others: middleware whose name and settings are the same goes on counting, and keeps the keys that it
+    /// has fetched.
+    pub fn renewed(settings: SiteSettings<'_>, former: &Self) -> Result<Self, Vec<Problem>> {
+        let mut compiler = Compiler { settings, former, problems: Vec::new(), steps: BTreeMap::new() };
         compiler.upstreams();
         compiler.steps(settings.middleware);
         let common = compiler.chain("edge.use", settings.common);
@@ -95,8 +110,14 @@ impl Sites {
         let tls = |site: &SiteConfig| TlsSite { hosts: site.hosts.clone(), tls: site.tls.clone() };
         let tls: Vec<TlsSite> = settings.sites.iter().map(tls).collect();
         let asks_clients = tls.iter().any(|site| site.tls.client_ca().is_some());
+        let lasting = settings.middleware.iter().filter(|(_, config)| Step::is_lasting(config));
+        let lasting = lasting.filter_map(|(name, config)| {
+            let step = compiler.steps.get(name)?.clone()?;
+            Some((name.clone(), Lasting { config: config.clone(), step }))
+        });
+        let lasting = lasting.collect();
         match compiler.problems {
-            problems if problems.is_empty() => Ok(Self { hosts, common, tls, asks_clients }),
+            problems if problems.is_empty() => Ok(Self { hosts, common, tls, asks_clients, lasting }),
             problems => Err(problems),
         }
     }
@@ -148,6 +169,7 @@ impl Site {
 /// Compiles settings and collects what is wrong with them.
 struct Compiler<'a> {
     settings: SiteSettings<'a>,
+    former: &'a Sites,
     problems: Vec<Problem>,
     /// `None` where the settings of a step are wrong, which was said already.
     steps: BTreeMap<String, Option<Arc<Step>>>,
@@ -173,6 +195,11 @@ impl Compiler<'_> {
 
     fn steps(&mut self, middleware: &BTreeMap<String, StepConfig>) {
         for (name, config) in middleware {
+            let known = self.former.lasting.get(name).filter(|known| known.config == *config);
+            if let Some(known) = known {
+                self.steps.insert(name.clone(), Some(known.step.clone()));
+                continue;
+            }
             let step =
                 self.checked(&format!("middleware.{name}"), Step::new(name, config, self.settings.base));
             self.steps.insert(name.clone(), step.map(Arc::new));

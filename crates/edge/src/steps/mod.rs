@@ -23,7 +23,7 @@ mod worker;
 
 use std::path::Path;
 
-use http::{Request, Response, header};
+use http::{Request, Response, Uri, header};
 use schemars::JsonSchema;
 use selvedge_auth::Denial;
 use selvedge_auth::api_key::ApiKeyConfig;
@@ -33,6 +33,7 @@ use selvedge_auth::forward::ForwardAuthConfig;
 use selvedge_auth::jwt::JwtConfig;
 use selvedge_auth::oidc::OidcConfig;
 use selvedge_auth::roles::RolesConfig;
+use selvedge_auth::secret::Secret;
 use serde::{Deserialize, Serialize};
 
 pub use body::BodyConfig;
@@ -175,6 +176,24 @@ impl Step {
                 Self::Challenge(Box::new(challenge::ChallengeStep::new(config)?))
             }
         })
+    }
+
+    /// Whether a step has a state that is worth keeping where its settings stay the same: counts, keys that were fetched. Those that
+    /// read files are made anew, since the files may have changed.
+    pub(crate) fn is_lasting(config: &StepConfig) -> bool {
+        let in_file = |secret: &Secret| matches!(secret, Secret::File(_));
+        match config {
+            StepConfig::RateLimit(_) | StepConfig::Challenge(_) => true,
+            StepConfig::Jwt(jwt) => {
+                let fetched = jwt
+                    .jwks
+                    .as_ref()
+                    .is_some_and(|place| place.parse::<Uri>().is_ok_and(|uri| uri.host().is_some()));
+                fetched && jwt.public_key.is_none() && !jwt.secret.iter().any(in_file)
+            }
+            StepConfig::Oidc(oidc) => !oidc.client_secret.iter().chain(&oidc.session_keys).any(in_file),
+            _ => false,
+        }
     }
 
     /// As settings call it, for traces.

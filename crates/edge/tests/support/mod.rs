@@ -105,6 +105,7 @@ fn launch(config: EdgeConfig, sites: Sites, log: AccessLog) -> Result<Server, Ed
         access_log: &log,
         metrics: &metrics,
         explain: None,
+        inherited: Default::default(),
     };
     let edge = Edge::start_with(surroundings, || {
         Box::new(|worker, request, context| Box::pin(async move { answer(&worker, request, context).await }))

@@ -26,7 +26,7 @@ use crate::inspector::{Inspector, SourceMaps, Target};
 use crate::log_view;
 use crate::places;
 use crate::project::{Project, bundle, collect_assets, dev_vars, dev_vars_file};
-use crate::server::{Server, Settings};
+use crate::server::{Life, Server, Settings};
 use crate::terminal::{BAD, DIM, GOOD, HINT, Terminal, say};
 
 /// Editors write a file in several steps; what comes within this time is one change.
@@ -77,7 +77,7 @@ pub(crate) fn run(args: &DevArgs, shared: &Shared, terminal: Terminal) -> Outcom
         move || print_requests(&requests)
     });
 
-    let server = Server::start(settings(args, data.path(), requests)?, None, None)?;
+    let server = Server::start(settings(args, data.path(), requests)?, &mut Life::default())?;
     drop(reader);
     let addresses = server.addresses().clone();
     let debugger = args.inspect.map(|port| Debugger::start(&server, port)).transpose()?;

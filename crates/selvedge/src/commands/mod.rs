@@ -24,6 +24,7 @@ pub(crate) mod tail;
 pub(crate) mod top;
 pub(crate) mod trigger;
 pub(crate) mod up;
+pub(crate) mod upgrade;
 pub(crate) mod versions;
 
 use std::path::Path;
@@ -64,6 +65,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Outcome {
         Command::Cache(args) => cache::run(&args, shared, terminal),
         Command::Import(args) => import::run(&args, shared, terminal),
         Command::Reload(args) => reload::run(&args, shared, terminal),
+        Command::Upgrade(args) => upgrade::run(&args, shared, terminal),
         Command::Doctor(args) => doctor::run(&args, shared, terminal),
     }
 }

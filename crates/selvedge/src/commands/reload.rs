@@ -26,7 +26,7 @@ pub(crate) fn run(_args: &ReloadArgs, shared: &Shared, terminal: Terminal) -> Ou
         }
         let restart = names("restart");
         if !restart.is_empty() {
-            say!("{HINT}after a restart:{HINT:#} {restart}");
+            say!("{HINT}after `selvedge upgrade` or a restart:{HINT:#} {restart}");
         }
     });
     Ok(())

@@ -9,7 +9,7 @@ use selvedge_telemetry::diagnostics::{self, DiagnosticsFormat};
 
 use crate::cli::Shared;
 use crate::failure::{Failure, Outcome};
-use crate::server::{CONFIG_NAME, Reread, Server, Settings};
+use crate::server::{CONFIG_NAME, Life, Origin, Reread, Server, Settings, Takeover};
 use crate::terminal::{DIM, GOOD, HINT, Terminal, say};
 
 const EXAMPLES: &str = "\
@@ -65,11 +65,24 @@ pub(crate) fn run(args: UpArgs, shared: &Shared, terminal: Terminal) -> Outcome 
         move || settings(args.clone(), data.clone(), environment.as_deref())
     };
     let reread = file(&args).map(|file| Reread::new(file, read.clone()));
-    let settings = read()?;
-    let diagnostics = diagnostics::start(&settings.diagnostics)
-        .map_err(|error| Failure::new("bad_config", error.to_string()))?;
-    let server = Server::start(settings, reread, Some(diagnostics))?;
-    terminal.answer(&server.addresses(), || greet(&server));
+    let origin = Some(Origin::now());
+    let mut life = Life { reread, origin, takeover: Takeover::begin()?, ..Life::default() };
+    let relieves = life.takeover.is_some();
+    let server = read().and_then(|settings| {
+        let diagnostics = diagnostics::start(&settings.diagnostics)
+            .map_err(|error| Failure::new("bad_config", error.to_string()))?;
+        life.diagnostics = Some(diagnostics);
+        Server::start(settings, &mut life)
+    });
+    let server = server.inspect_err(|failure| {
+        if let Some(former) = &life.takeover {
+            former.fail(failure);
+        }
+    })?;
+    // Whoever started the former process has read where it is.
+    if !relieves {
+        terminal.answer(&server.addresses(), || greet(&server));
+    }
     server.run()
 }
 

@@ -22,8 +22,18 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Before accepting is tried again after a failure, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Serves until `stop` turns true, then lets requests finish for a moment.
-pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch::Receiver<bool>) {
+/// Whether connections are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doors {
+    Open,
+    /// They wait, for another process to take them or this one to go on.
+    Closed,
+    /// None are any more.
+    Ended,
+}
+
+/// Serves until the doors are ended, then lets requests finish for a moment.
+pub(super) async fn serve(listener: TcpListener, router: Router, mut doors: watch::Receiver<Doors>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let open = GracefulShutdown::new();
     let mut builder = http1::Builder::new();
@@ -34,9 +44,16 @@ pub(super) async fn serve(listener: TcpListener, router: Router, mut stop: watch
             let place = places.clone().acquire_owned().await.ok();
             (listener.accept().await, place)
         };
+        let now = *doors.borrow_and_update();
+        if now == Doors::Ended {
+            break;
+        }
         let (accepted, place) = tokio::select! {
-            next = next => next,
-            _ = stop.wait_for(|stop| *stop) => break,
+            next = next, if now == Doors::Open => next,
+            changed = doors.changed() => match changed {
+                Ok(()) => continue,
+                Err(_) => break,
+            },
         };
         match accepted {
             Ok((stream, _)) => {

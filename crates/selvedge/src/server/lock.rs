@@ -1,7 +1,8 @@
 //! One process for each data directory.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::Write;
+use std::io::{self, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::thread::sleep;
@@ -40,6 +41,16 @@ impl DataLock {
         }
     }
 
+    /// The lock of a former process, which is held by both until one has let go of it.
+    pub(crate) fn inherit(file: File) -> Self {
+        Self { file }
+    }
+
+    /// The same lock once more, for another process.
+    pub(crate) fn copy(&self) -> io::Result<OwnedFd> {
+        Ok(self.file.try_clone()?.into())
+    }
+
     fn judge(result: Result<(), TryLockError>, file: File, dir: &Path, path: &Path) -> Outcome<Self> {
         match result {
             Ok(()) => Ok(Self { file }),
@@ -55,7 +66,8 @@ impl DataLock {
 
     /// Says who holds the lock, for people who meet it.
     pub(crate) fn describe(&mut self, holder: &str) -> Outcome {
-        let write = self.file.set_len(0).and_then(|()| self.file.write_all(holder.as_bytes()));
+        let write = self.file.set_len(0).and_then(|()| self.file.rewind());
+        let write = write.and_then(|()| self.file.write_all(holder.as_bytes()));
         write.map_err(|error| Failure::io("write", Path::new("lock"), &error))
     }
 }
@@ -73,7 +85,12 @@ mod tests {
         let refused = DataLock::take(&data).unwrap_err();
         assert_eq!(refused.code, "data_in_use");
         assert!(refused.message.contains("process 7"), "{refused}");
+        // Handed on, it is still the same lock.
+        let mut heir = DataLock::inherit(first.copy().unwrap().into());
         drop(first);
+        heir.describe("8").unwrap();
+        assert!(DataLock::take(&data).unwrap_err().message.ends_with("(8)"));
+        drop(heir);
         DataLock::take(&data).unwrap();
     }
 }

@@ -1,40 +1,50 @@
 //! All roles in one process: store, engine, edge and control, wired together.
 
 mod admin;
+mod gate;
 mod lock;
+mod notify;
+mod open;
 mod reload;
 mod settings;
+mod signals;
 mod stats;
+mod upgrade;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use selvedge_control::{Control, PublicUrl};
 use selvedge_edge::tls_config::Endpoint;
 use selvedge_edge::{
-    AdminState, Edge, Explain, Matters, Problem, Readiness, Sites, Surroundings, Upstreams, admin_router,
+    AdminState, Edge, Explain, Inherited, Matters, Readiness, Sites, Surroundings, Upstreams, admin_router,
     cache_calls,
 };
-use selvedge_engine::{Engine, EngineConfig, EngineHandle, StartError};
+use selvedge_engine::{Engine, EngineHandle};
 use selvedge_model::Snapshot;
-use selvedge_store::{Artifacts, SecretKey, Store};
+use selvedge_store::Artifacts;
 use selvedge_telemetry::{AccessLog, Diagnostics, HttpMetrics, LogHub, Registry};
 use serde::Serialize;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 pub(crate) use reload::Reread;
 pub(crate) use settings::{AUTHORITY, CONFIG_NAME, Settings};
+pub(crate) use upgrade::{Origin, Takeover};
 
 use crate::failure::{Failure, Outcome};
+use admin::Doors;
+use gate::Gate;
 use lock::DataLock;
-use reload::Reloader;
+use notify::notify;
+use open::{bad_sites, bind_admin, data_failure, open_data, raise_file_limit, sweep_in_background};
+use reload::{Live, Reloader};
+use signals::{End, Signals};
 use stats::Stats;
+use upgrade::{Parts, Upgrader};
 
 /// Where a running Selvedge listens and keeps its data.
 #[derive(Clone, Debug, Serialize)]
@@ -53,10 +63,21 @@ pub(crate) struct Addresses {
     pub(crate) confinement: Vec<String>,
 }
 
+/// Where a server comes from and how it can change.
+#[derive(Default)]
+pub(crate) struct Life {
+    /// How its settings are read again.
+    pub(crate) reread: Option<Reread>,
+    pub(crate) diagnostics: Option<Diagnostics>,
+    /// How a process in its place is started.
+    pub(crate) origin: Option<Origin>,
+    /// Whose place it takes itself.
+    pub(crate) takeover: Option<Takeover>,
+}
+
 /// A Selvedge that serves. [`Server::run`] keeps it going.
 pub(crate) struct Server {
     addresses: Addresses,
-    grace: Duration,
     runtime: Runtime,
     listener: TcpListener,
     router: Router,
@@ -66,54 +87,46 @@ pub(crate) struct Server {
     /// Keeps the sites that are served from being the last there are.
     sites: watch::Sender<Arc<Sites>>,
     reloader: Option<Reloader>,
+    upgrader: Option<Upgrader>,
+    doors: watch::Sender<Doors>,
     engine: Engine,
     deployed: watch::Receiver<Arc<Snapshot>>,
-    access_log: AccessLog,
+    access_log: Arc<Mutex<AccessLog>>,
     /// Given up last.
     lock: DataLock,
 }
 
 impl Server {
-    /// Starts everything; when this returns, workers that were deployed before are served. With `reread` the settings can change
-    /// while it runs.
-    pub(crate) fn start(
-        settings: Settings,
-        reread: Option<Reread>,
-        diagnostics: Option<Diagnostics>,
-    ) -> Outcome<Self> {
+    /// Starts everything; when this returns, workers that were deployed before are served. With a former process whose place it
+    /// takes, that one has stopped serving by then.
+    pub(crate) fn start(settings: Settings, life: &mut Life) -> Outcome<Self> {
         let settings = settings.complete();
-        let mut lock = DataLock::take(&settings.data)?;
+        let mut takeover = life.takeover.as_mut();
+        let inherited = takeover.as_mut().and_then(|former| former.lock(&settings.data));
+        let (mut lock, takes_data) = match inherited {
+            Some(file) => (DataLock::inherit(file), true),
+            None => (DataLock::take(&settings.data)?, false),
+        };
         raise_file_limit();
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new("start", format!("no runtime: {error}")))?;
-        let (listener, admin) = bind_admin(settings.admin)?;
+        let (listener, admin) = bind_admin(settings.admin, takeover.as_deref_mut())?;
 
         let logs = Arc::new(LogHub::default());
         let mut registry = Registry::default();
         let artifacts = Artifacts::open(settings.data.join("artifacts")).map_err(data_failure)?;
-        // Opening the records waits for the disk, starting sandbox hosts for the processor.
-        let key = secret_key()?;
-        let (store, engine) = std::thread::scope(|scope| {
-            let store = scope.spawn(|| Store::open(&settings.data, key));
-            let engine = start_engine(settings.engine.clone(), &artifacts, &logs, &mut registry);
-            (store.join(), engine)
-        });
-        let store = store.map_err(|_| Failure::new("start", "opening the records panicked"))?;
-        let store = Arc::new(store.map_err(data_failure)?);
-        let engine = engine?;
+        let former = takeover.as_deref().filter(|_| takes_data);
+        let (store, engine) = open_data(&settings, &artifacts, &logs, &mut registry, former)?;
 
         let snapshot = Arc::new(store.snapshot().map_err(data_failure)?);
         engine.handle().apply(&snapshot);
         let (publish, follow) = watch::channel(snapshot);
-
-        sweep_in_background(&store, &artifacts);
 
         let access_log = AccessLog::start(&settings.edge.access_log)
             .map_err(|error| Failure::new("bad_config", error.to_string()))?;
         let metrics = HttpMetrics::default();
         metrics.register(&mut registry);
         access_log.register(&mut registry);
-        let grace = Duration::from_millis(settings.edge.shutdown_grace_ms);
         let domain = settings.edge.base_domains.first().cloned().unwrap_or_else(|| "localhost".into());
         let deployed = follow.clone();
         let (explain, explainer) = if settings.explain {
@@ -126,15 +139,18 @@ impl Server {
         let sites =
             Sites::new(settings.site_settings(&upstreams)).map_err(|problems| bad_sites(&problems))?;
         let (sites, newest_sites) = watch::channel(Arc::new(sites));
-        let reloader = reread
-            .map(|reread| Reloader::new(reread, &settings, sites.clone(), upstreams.clone(), diagnostics));
+        let inherited = match &mut takeover {
+            Some(former) => Inherited { sockets: former.sockets(), waiting: true },
+            None => Inherited::default(),
+        };
         let surroundings = Surroundings {
-            config: settings.edge,
+            config: settings.edge.clone(),
             sites: newest_sites,
             snapshot: follow,
             access_log: &access_log,
             metrics: &metrics,
             explain,
+            inherited,
         };
         let edge = Edge::start(surroundings, engine.handle())
             .map_err(|error| Failure::new("listen", error.to_string()))?;
@@ -144,8 +160,8 @@ impl Server {
         let (mut http, mut https, mut unix) = (Vec::new(), Vec::new(), Vec::new());
         for (endpoint, tls) in edge.endpoints() {
             match endpoint {
-                Endpoint::Tcp(address) if *tls => https.push(*address),
-                Endpoint::Tcp(address) => http.push(*address),
+                Endpoint::Tcp(address) if tls => https.push(address),
+                Endpoint::Tcp(address) => http.push(address),
                 Endpoint::Unix(_) => unix.push(endpoint.to_string()),
             }
         }
@@ -154,7 +170,7 @@ impl Server {
         let port = http.first().or(https.first()).map(SocketAddr::port).filter(|port| *port != usual);
         let control = Control::new(
             store.clone(),
-            artifacts,
+            artifacts.clone(),
             engine.handle(),
             logs,
             publish,
@@ -174,27 +190,60 @@ impl Server {
             cache: edge.cache().clone(),
             engine: engine.handle(),
         };
-        let state =
-            AdminState { readiness: readiness.clone(), registry: Arc::new(registry), http: metrics.clone() };
-        let router = selvedge_control::router(control.clone())
-            .merge(selvedge_control::for_operator(
-                &control,
-                operator_calls(reloader.clone(), stats).merge(cache_calls(&edge)),
-            ))
-            .merge(admin_router(state));
+        let access_log = Arc::new(Mutex::new(access_log));
+        let reloader = life.reread.take().map(|reread| {
+            let live = Live {
+                sites: sites.clone(),
+                upstreams: upstreams.clone(),
+                diagnostics: life.diagnostics.take(),
+                edge: edge.control().clone(),
+                access_log: access_log.clone(),
+            };
+            Reloader::new(reread, settings.clone(), live)
+        });
+        let (gate, doors) = (Gate::default(), watch::Sender::new(Doors::Open));
+        let copied = |error| Failure::io("copy the lock of", &settings.data, &error);
+        let upgrader = match &life.origin {
+            Some(origin) => Some(Upgrader::new(Parts {
+                origin: origin.clone(),
+                data: settings.data.clone(),
+                admin: (settings.admin, admin),
+                held: Mutex::new(vec![
+                    lock.copy().map_err(copied)?,
+                    listener.try_clone().map_err(copied)?.into(),
+                ]),
+                edge: edge.control().clone(),
+                engine: engine.handle(),
+                gate: gate.clone(),
+                doors: doors.clone(),
+            })),
+            None => None,
+        };
         edge.watch(&readiness, &upstreams);
-        let check = move || match store.check() {
+        let records = store.clone();
+        let check = move || match records.check() {
             Ok(()) => Ok("reachable".to_owned()),
             Err(error) => Err(error.to_string()),
         };
         readiness.watch("store", Matters::Readiness, Box::new(check));
+        let state =
+            AdminState { readiness: readiness.clone(), registry: Arc::new(registry), http: metrics.clone() };
+        let calls = operator_calls(reloader.clone(), upgrader.clone(), stats);
+        let calls = calls.merge(cache_calls(&edge));
+        let router = selvedge_control::router(control.clone())
+            .merge(selvedge_control::for_operator(&control, calls))
+            .merge(admin_router(state))
+            .layer(axum::middleware::from_fn_with_state(gate, gate::hold));
+        if let Some(former) = life.takeover.take() {
+            relieve(former, &edge, &engine, &mut life.takeover)?;
+        }
+        sweep_in_background(&store, &artifacts);
         readiness.started();
         lock.describe(&format!("process {}, control API at http://{admin}", std::process::id()))?;
         let confinement = engine.handle().status().confinement;
         let addresses = Addresses { http, https, unix, admin, data: settings.data, confinement };
         Ok(Self {
             addresses,
-            grace,
             runtime,
             listener,
             router,
@@ -203,6 +252,8 @@ impl Server {
             edge,
             sites,
             reloader,
+            upgrader,
+            doors,
             engine,
             deployed,
             access_log,
@@ -224,7 +275,6 @@ impl Server {
     /// at once.
     pub(crate) fn run(self) -> Outcome {
         let Self {
-            grace,
             runtime,
             listener,
             router,
@@ -233,38 +283,84 @@ impl Server {
             edge,
             sites,
             reloader,
+            upgrader,
+            doors,
             engine,
             access_log,
             lock,
             ..
         } = self;
+        let mut lock = Some(lock);
         runtime.block_on(async {
             let failed = |error| Failure::new("start", format!("signals and sockets: {error}"));
             let mut signals = Signals::new().map_err(failed)?;
             let listener = tokio::net::TcpListener::from_std(listener).map_err(failed)?;
-            let (stop, stopped) = watch::channel(false);
-            let admin = tokio::spawn(admin::serve(listener, router, stopped));
-            signals.end(reloader.as_ref()).await;
-            anstream::eprintln!("finishing requests; a second Ctrl-C ends at once");
+            let admin = tokio::spawn(admin::serve(listener, router, doors.subscribe()));
+            notify("READY=1");
+            let end = signals.end(reloader.as_ref(), upgrader.as_ref()).await;
+            let config = edge.control().config();
+            let grace = Duration::from_millis(config.shutdown_grace_ms);
+            readiness.drain();
             let drain = async {
-                readiness.drain();
-                edge.shutdown(grace).await;
+                match end {
+                    End::Asked => edge.shutdown(grace).await,
+                    End::Relieved => {
+                        control.close();
+                        doors.send_replace(Doors::Ended);
+                        edge.leave(Duration::from_millis(config.upgrade_grace_ms), grace).await;
+                    }
+                }
                 engine.shutdown(grace).await;
                 control.close();
-                stop.send_replace(true);
+                doors.send_replace(Doors::Ended);
                 // Its panic was reported when it happened.
                 let _ = admin.await;
             };
+            match end {
+                End::Asked => {
+                    notify("STOPPING=1");
+                    if let Some(upgrader) = &upgrader {
+                        upgrader.cancel();
+                    }
+                    anstream::eprintln!("finishing requests; a second Ctrl-C ends at once");
+                }
+                End::Relieved => {
+                    tracing::info!("finishing requests; another process serves new ones");
+                    // Nothing is written here any more.
+                    lock = None;
+                }
+            }
             tokio::select! {
                 () = drain => {}
-                () = signals.end(None) => std::process::exit(130),
+                _ = signals.end(None, None) => std::process::exit(130),
             }
             Ok(())
         })?;
         drop(sites);
-        access_log.finish();
+        std::mem::replace(&mut *access_log.lock().unwrap_or_else(PoisonError::into_inner), AccessLog::off())
+            .finish();
         drop(lock);
         Ok(())
+    }
+}
+
+/// Takes the place of a former process: from here on connections come here. On an error it is given back, to be told.
+fn relieve(former: Takeover, edge: &Edge, engine: &Engine, back: &mut Option<Takeover>) -> Outcome {
+    let begun = former.ready().and_then(|minute| {
+        edge.control().accept(true).map_err(|error| Failure::new("listen", error.to_string()))?;
+        engine.handle().turn().begin(minute);
+        Ok(())
+    });
+    match begun {
+        Ok(()) => {
+            tracing::warn!(former = former.former(), "this process serves in place of another");
+            former.serving();
+            Ok(())
+        }
+        Err(failure) => {
+            *back = Some(former);
+            Err(failure)
+        }
     }
 }
 
@@ -280,121 +376,14 @@ fn explaining() -> (Explain, Arc<OnceLock<Control>>) {
 }
 
 /// Calls of the API that concern this process.
-fn operator_calls(reloader: Option<Reloader>, stats: Stats) -> Router {
-    Router::new()
+fn operator_calls(reloader: Option<Reloader>, upgrader: Option<Upgrader>, stats: Stats) -> Router {
+    let router = Router::new()
         .route("/api/v1/reload", axum::routing::post(async || reload::call(reloader).await))
-        .route("/api/v1/stats", axum::routing::get(async move || axum::Json(stats.now())))
-}
-
-/// SIGTERM, SIGINT and SIGHUP.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits until the process is to end. Until then settings are read again when they change, or on SIGHUP.
-    async fn end(&mut self, reloader: Option<&Reloader>) {
-        let watching = async {
-            match reloader {
-                Some(reloader) => reloader.watch().await,
-                None => std::future::pending().await,
-            }
-        };
-        let mut watching = std::pin::pin!(watching);
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.hangup.recv() => match reloader {
-                    Some(reloader) => reloader.reload_and_tell("SIGHUP").await,
-                    None => tracing::warn!("SIGHUP: there is no file of settings to read again"),
-                },
-                () = &mut watching => {}
-            }
+        .route("/api/v1/stats", axum::routing::get(async move || axum::Json(stats.now())));
+    match upgrader {
+        Some(upgrader) => {
+            router.route("/api/v1/upgrade", axum::routing::post(async |body| upgrader.call(body).await))
         }
-    }
-}
-
-fn bind_admin(address: SocketAddr) -> Outcome<(TcpListener, SocketAddr)> {
-    let bind = || {
-        let listener = TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
-    };
-    bind().map_err(|error: std::io::Error| {
-        Failure::new("listen", format!("cannot listen on {address} for the control API: {error}"))
-            .help("choose another address with --admin; `selvedge doctor` shows what is taken")
-    })
-}
-
-fn start_engine(
-    config: EngineConfig,
-    artifacts: &Artifacts,
-    logs: &Arc<LogHub>,
-    registry: &mut Registry,
-) -> Outcome<Engine> {
-    Engine::start(config, artifacts.clone(), logs.clone(), registry).map_err(|error| {
-        let code = match &error {
-            StartError::NoHost(_) => "no_isolate_host",
-            StartError::Host(_) => "host_failed",
-            StartError::System(..) => "start",
-        };
-        Failure::new(code, error.to_string())
-    })
-}
-
-/// Artifacts that a crash left without a version only waste space, so nobody waits for their removal.
-fn sweep_in_background(store: &Arc<Store>, artifacts: &Artifacts) {
-    let (store, artifacts) = (store.clone(), artifacts.clone());
-    std::thread::spawn(move || {
-        match store.sweep_artifacts(&artifacts) {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "removed artifacts that no version names"),
-            Err(error) => tracing::warn!(%error, "unused artifacts could not be removed"),
-        }
-        match store.sweep_assets(&artifacts) {
-            Ok(0) => {}
-            Ok(count) => tracing::info!(count, "removed static files that no version names"),
-            Err(error) => tracing::warn!(%error, "unused static files could not be removed"),
-        }
-    });
-}
-
-/// The key of the secrets, where it is not to lie beside them.
-fn secret_key() -> Outcome<Option<SecretKey>> {
-    match std::env::var("SELVEDGE_SECRET_KEY") {
-        Ok(key) => SecretKey::from_hex(&key).map(Some).map_err(data_failure),
-        Err(_) => Ok(None),
-    }
-}
-
-/// For settings that did not come from a file, which would have been checked when it was read.
-fn bad_sites(problems: &[Problem]) -> Failure {
-    let lines: Vec<String> =
-        problems.iter().map(|problem| format!("{}: {}", problem.setting, problem.message)).collect();
-    Failure::new("bad_config", lines.join("; "))
-}
-
-fn data_failure(error: impl std::fmt::Display) -> Failure {
-    Failure::new("data", error.to_string())
-}
-
-/// Each client connection takes a file; the usual soft limit of 1024 is far below what the machine can do.
-fn raise_file_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })
-    {
-        tracing::warn!(%error, "the limit of open files stays as it is");
+        None => router,
     }
 }

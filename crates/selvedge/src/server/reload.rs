@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use selvedge_edge::{Sites, Upstreams};
-use selvedge_telemetry::Diagnostics;
+use selvedge_edge::{EdgeControl, EdgeError, Sites, Upstreams};
+use selvedge_telemetry::{AccessLog, Diagnostics};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
@@ -23,8 +23,12 @@ use crate::failure::{Failure, Outcome};
 
 /// Between two looks at the files.
 const PERIOD: Duration = Duration::from_secs(1);
-/// Settings that are looked at anew; anything else needs a restart.
-const LIVE: &[&str] = &["sites", "middleware", "upstreams", "edge.use", "diagnostics.filter"];
+/// Settings that are looked at anew; anything else needs an upgrade or a restart.
+const LIVE: &[&str] = &["sites", "middleware", "upstreams", "edge", "diagnostics.filter"];
+/// Those that are named as a whole: their members are the user's names.
+const WHOLE: &[&str] = &["middleware", "upstreams"];
+/// Those among the live ones that are not: what [`selvedge_edge::fixed`] keeps.
+const FIXED: &[&str] = &["edge.threads", "edge.cache", "edge.traces", "edge.health", "edge.base_domains"];
 
 /// How settings are read, and what the files looked like before they were.
 pub(crate) struct Reread {
@@ -46,15 +50,28 @@ impl Reread {
 #[derive(Clone)]
 pub(crate) struct Reloader(Arc<Inner>);
 
+/// What new settings are put into.
+pub(super) struct Live {
+    pub(super) sites: watch::Sender<Arc<Sites>>,
+    pub(super) upstreams: Upstreams,
+    pub(super) diagnostics: Option<Diagnostics>,
+    pub(super) edge: EdgeControl,
+    pub(super) access_log: Arc<Mutex<AccessLog>>,
+}
+
 struct Inner {
     reread: Reread,
-    sites: watch::Sender<Arc<Sites>>,
-    upstreams: Upstreams,
-    diagnostics: Option<Diagnostics>,
-    /// One reload at a time; what is in effect, as JSON.
-    running: Mutex<Value>,
+    live: Live,
+    /// One reload at a time; what is in effect.
+    running: Mutex<Running>,
     /// What the files looked like before they were read last.
     loaded: Mutex<Look>,
+}
+
+/// What is in effect, also as JSON.
+struct Running {
+    settings: Settings,
+    json: Value,
 }
 
 /// What came of new settings.
@@ -62,43 +79,54 @@ struct Inner {
 pub(super) struct Reloaded {
     /// Settings that took effect.
     changed: Vec<String>,
-    /// Settings that changed and keep their old value until a restart.
+    /// Settings that changed and keep their old value until an upgrade or a restart.
     restart: Vec<String>,
 }
 
 impl Reloader {
-    pub(super) fn new(
-        reread: Reread,
-        running: &Settings,
-        sites: watch::Sender<Arc<Sites>>,
-        upstreams: Upstreams,
-        diagnostics: Option<Diagnostics>,
-    ) -> Self {
-        let running = Mutex::new(as_json(running));
+    pub(super) fn new(reread: Reread, settings: Settings, live: Live) -> Self {
+        let running = Mutex::new(Running { json: as_json(&settings), settings });
         let loaded = Mutex::new(reread.looked.clone());
-        Self(Arc::new(Inner { reread, sites, upstreams, diagnostics, running, loaded }))
+        Self(Arc::new(Inner { reread, live, running, loaded }))
     }
 
-    /// Reads the settings and puts them in effect.
+    /// Reads the settings and puts them in effect: all of them, or none.
     pub(super) fn reload(&self) -> Outcome<Reloaded> {
-        let Inner { reread, sites, upstreams, diagnostics, running, loaded } = &*self.0;
+        let Inner { reread, live, running, loaded } = &*self.0;
         let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
         *loaded.lock().unwrap_or_else(PoisonError::into_inner) = Look::default().again(&reread.file);
         let settings = (reread.read)()?.complete();
-        let compiled =
-            Sites::new(settings.site_settings(upstreams)).map_err(|found| super::bad_sites(&found))?;
-        if let Some(diagnostics) = diagnostics {
-            diagnostics
-                .set_filter(&settings.diagnostics)
-                .map_err(|error| Failure::new("bad_config", error.to_string()))?;
+        let former = live.sites.borrow().clone();
+        let sites = Sites::renewed(settings.site_settings(&live.upstreams), &former)
+            .map_err(|found| super::bad_sites(&found))?;
+        let sites = Arc::new(sites);
+        let bad = |error: &dyn std::fmt::Display| Failure::new("bad_config", error.to_string());
+        settings.diagnostics.check().map_err(|error| bad(&error))?;
+        let mut log = live.access_log.lock().unwrap_or_else(PoisonError::into_inner);
+        let next_log = match settings.edge.access_log == running.settings.edge.access_log {
+            true => None,
+            false => Some(log.renewed(&settings.edge.access_log).map_err(|error| bad(&error))?),
+        };
+        let publish = || drop(live.sites.send_replace(sites.clone()));
+        let reloaded = live.edge.reload(&settings.edge, &sites, next_log.as_ref().unwrap_or(&log), publish);
+        reloaded.map_err(|error| match error {
+            EdgeError::Bind { .. } => Failure::new("listen", error.to_string()),
+            _ => bad(&error),
+        })?;
+        if let Some(next) = next_log {
+            log.succeed(next);
+        }
+        drop(log);
+        if let Some(diagnostics) = &live.diagnostics {
+            diagnostics.set_filter(&settings.diagnostics).map_err(|error| bad(&error))?;
         }
         let new = as_json(&settings);
         let (changed, restart): (Vec<_>, Vec<_>) =
-            differences(&running, &new).into_iter().partition(|path| is_live(path));
-        sites.send_replace(Arc::new(compiled));
+            differences(&running.json, &new).into_iter().partition(|path| is_live(path));
         for path in &changed {
-            copy(path, &new, &mut running);
+            copy(path, &new, &mut running.json);
         }
+        running.settings = settings;
         Ok(Reloaded { changed, restart })
     }
 
@@ -111,7 +139,11 @@ impl Reloader {
             Ok(Ok(Reloaded { changed, restart })) => {
                 if !restart.is_empty() {
                     let restart = restart.join(", ");
-                    tracing::warn!(why, restart, "these settings need a restart; they keep their old value");
+                    tracing::warn!(
+                        why,
+                        restart,
+                        "these settings need an upgrade or a restart; they keep their old value"
+                    );
                 }
                 let changed = changed.join(", ");
                 tracing::warn!(why, changed, "settings were read again");
@@ -194,7 +226,8 @@ pub(super) async fn call(reloader: Option<Reloader>) -> Response {
 }
 
 fn is_live(path: &str) -> bool {
-    LIVE.iter().any(|live| path == *live || path.strip_prefix(live).is_some_and(|rest| rest.starts_with('.')))
+    let is = |name: &&str| path == *name || path.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    LIVE.iter().any(|name| is(name)) && !FIXED.iter().any(|name| is(name))
 }
 
 fn as_json(settings: &Settings) -> Value {
@@ -210,7 +243,7 @@ fn differences(old: &Value, new: &Value) -> Vec<String> {
         let before = old.get(section).unwrap_or(&Value::Null);
         match (before, value) {
             _ if before == value => {}
-            (Value::Object(before), Value::Object(value)) if !is_live(section) => {
+            (Value::Object(before), Value::Object(value)) if !WHOLE.contains(&section.as_str()) => {
                 let keys: BTreeSet<&String> = before.keys().chain(value.keys()).collect();
                 let differ = keys.into_iter().filter(|key| before.get(*key) != value.get(*key));
                 found.extend(differ.map(|key| format!("{section}.{key}")));
@@ -235,14 +268,14 @@ mod tests {
 
     #[test]
     fn what_differs_is_named() {
-        let old = json!({ "sites": [1], "edge": { "listen": ["a"], "use": [], "same": 1 }, "admin": "x" });
-        let new = json!({ "sites": [2], "edge": { "listen": ["b"], "use": ["c"], "same": 1 }, "admin": "y" });
+        let old = json!({ "sites": [1], "edge": { "threads": 1, "use": [], "same": 1 }, "admin": "x" });
+        let new = json!({ "sites": [2], "edge": { "threads": 2, "use": ["c"], "same": 1 }, "admin": "y" });
         let (live, restart): (Vec<_>, Vec<_>) =
             differences(&old, &new).into_iter().partition(|path| is_live(path));
         assert_eq!(live, ["edge.use", "sites"]);
-        assert_eq!(restart, ["admin", "edge.listen"]);
+        assert_eq!(restart, ["admin", "edge.threads"]);
         let mut running = old;
         copy("edge.use", &new, &mut running);
-        assert_eq!(running["edge"], json!({ "listen": ["a"], "use": ["c"], "same": 1 }));
+        assert_eq!(running["edge"], json!({ "threads": 1, "use": ["c"], "same": 1 }));
     }
 }

@@ -12,6 +12,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -46,6 +47,8 @@ pub struct Selvedge {
     pub https: Option<SocketAddr>,
     pub admin: SocketAddr,
     data: TempDir,
+    /// Processes that took the first one's place.
+    heirs: Mutex<Vec<u32>>,
 }
 
 impl Selvedge {
@@ -101,7 +104,7 @@ impl Selvedge {
         let address = |value: &Value| value.as_str().unwrap().parse().unwrap();
         let https = ready["https"].get(0).map(address);
         let (http, admin) = (address(&ready["http"][0]), address(&ready["admin"]));
-        let started = Self { child, http, https, admin, data };
+        let started = Self { child, http, https, admin, data, heirs: Mutex::default() };
         assert_eq!(started.call(started.admin, "GET", "x", "/health/ready", "").status, 200);
         started
     }
@@ -189,6 +192,19 @@ impl Selvedge {
         self.child.id()
     }
 
+    /// Has another process take its place; that one's id.
+    pub fn upgrade(&self, arguments: &[&str]) -> u32 {
+        let answer = self.json(&[&["upgrade"], arguments].concat());
+        let pid = answer["pid"].as_u64().unwrap() as u32;
+        self.heirs.lock().unwrap().push(pid);
+        pid
+    }
+
+    /// A process that took its place without being asked by [`upgrade`](Self::upgrade) ends with it, too.
+    pub fn adopt(&self, pid: u32) {
+        self.heirs.lock().unwrap().push(pid);
+    }
+
     /// The data directory.
     pub fn data(&self) -> &Path {
         self.data.path()
@@ -199,6 +215,10 @@ impl Drop for Selvedge {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        for pid in self.heirs.lock().unwrap().drain(..) {
+            // Most of them are gone.
+            let _ = Pid::from_raw(pid as i32).map(|pid| kill_process(pid, Signal::KILL));
+        }
     }
 }
 

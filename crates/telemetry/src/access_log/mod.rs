@@ -180,6 +180,8 @@ pub struct AccessLog {
     /// `None` when the log is off.
     queue: Option<SyncSender<Batch>>,
     writer: Option<JoinHandle<()>>,
+    /// Writers of logs that this one took the place of, which end with the last buffers of those.
+    former: Vec<JoinHandle<()>>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -204,7 +206,22 @@ struct Batch {
 impl AccessLog {
     /// Opens the destination and starts the writer.
     pub fn start(config: &AccessLogConfig) -> Result<Self, AccessLogError> {
-        let dropped = Arc::new(AtomicU64::new(0));
+        Self::counting(config, Arc::default())
+    }
+
+    /// A log by other settings, which counts lost lines together with this one.
+    pub fn renewed(&self, config: &AccessLogConfig) -> Result<Self, AccessLogError> {
+        Self::counting(config, self.dropped.clone())
+    }
+
+    /// Becomes `next`. Buffers of the log before are still written where they belong.
+    pub fn succeed(&mut self, next: Self) {
+        let before = std::mem::replace(self, next);
+        self.former.extend(before.former.into_iter().chain(before.writer));
+        self.former.retain(|writer| !writer.is_finished());
+    }
+
+    fn counting(config: &AccessLogConfig, dropped: Arc<AtomicU64>) -> Result<Self, AccessLogError> {
         let looks = config.looks().map_err(AccessLogError::Template)?;
         let also = config.redact_also.iter().map(|name| name.to_ascii_lowercase()).collect();
         let secret = config.redact.then_some(also);
@@ -217,7 +234,15 @@ impl AccessLog {
             ),
         };
         let Some(writer) = writer else {
-            return Ok(Self { looks, secret, sampling, queue: None, writer: None, dropped });
+            return Ok(Self {
+                looks,
+                secret,
+                sampling,
+                queue: None,
+                writer: None,
+                former: Vec::new(),
+                dropped,
+            });
         };
         let (queue, batches) = sync_channel(BATCHES_WAITING);
         let lost = dropped.clone();
@@ -225,7 +250,8 @@ impl AccessLog {
             .name("access-log".into())
             .spawn(move || writer.run(&batches, &lost))
             .map_err(AccessLogError::Thread)?;
-        Ok(Self { looks, secret, sampling, queue: Some(queue), writer: Some(writer), dropped })
+        let (queue, writer) = (Some(queue), Some(writer));
+        Ok(Self { looks, secret, sampling, queue, writer, former: Vec::new(), dropped })
     }
 
     /// A log that keeps nothing.
@@ -236,6 +262,7 @@ impl AccessLog {
             sampling: Sampling::ALL,
             queue: None,
             writer: None,
+            former: Vec::new(),
             dropped: Arc::default(),
         }
     }
@@ -266,7 +293,7 @@ impl AccessLog {
     /// Waits until everything handed over is written. Returns once all buffers of this log are dropped.
     pub fn finish(mut self) {
         self.queue = None;
-        if let Some(writer) = self.writer.take() {
+        for writer in self.former.drain(..).chain(self.writer.take()) {
             // A panic of the writer was reported when it happened; there is nothing left to write.
             let _ = writer.join();
         }
