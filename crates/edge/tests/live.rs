@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -245,37 +246,34 @@ fn clients_of_http_2_are_asked_to_come_again() {
     assert_eq!(server.get("/").status, 200);
 }
 
+/// A site that says `text` behind a step, in the place of others.
+fn renewed(step: &str, text: &str, former: &Sites) -> Sites {
+    let site = format!("hosts = [\"*\"]\nuse = [\"step\"]\n[[routes]]\nrespond = {{ body = \"{text}\" }}\n");
+    let sites: [SiteConfig; 1] = [toml::from_str(&site).unwrap()];
+    let step: StepConfig = toml::from_str(step).unwrap();
+    let (registry, upstreams, middleware) =
+        (Upstreams::default(), Default::default(), [("step".to_owned(), step)].into());
+    let settings = SiteSettings {
+        sites: &sites,
+        middleware: &middleware,
+        upstreams: &upstreams,
+        registry: &registry,
+        common: &[],
+        base: Path::new(""),
+    };
+    Sites::renewed(settings, former).unwrap()
+}
+
 #[test]
 fn counts_of_middleware_outlive_changes_elsewhere() {
-    let step = |requests: u32| -> StepConfig {
-        toml::from_str(&format!("[rate_limit]\nrequests = {requests}\nper = \"1h\"\n")).unwrap()
-    };
-    let site: SiteConfig =
-        toml::from_str("hosts = [\"*\"]\nuse = [\"limit\"]\n[[routes]]\nrespond = { body = \"in\" }\n")
-            .unwrap();
-    let compile = |requests, text: &str, former: &Sites| {
-        let mut site = site.clone();
-        site.routes[0].respond = Some(toml::from_str(&format!("body = \"{text}\"")).unwrap());
-        let (sites, middleware) = (vec![site], [("limit".to_owned(), step(requests))].into());
-        let (registry, upstreams) = (Upstreams::default(), Default::default());
-        let settings = SiteSettings {
-            sites: &sites,
-            middleware: &middleware,
-            upstreams: &upstreams,
-            registry: &registry,
-            common: &[],
-            base: Path::new(""),
-        };
-        Sites::renewed(settings, former).unwrap()
-    };
-    let first = compile(2, "one", &Sites::default());
-    let server = support::start_with(config(), first).unwrap();
+    let limit = |requests: u32| format!("[rate_limit]\nrequests = {requests}\nper = \"1h\"\n");
+    let server = support::start_with(config(), renewed(&limit(2), "one", &Sites::default())).unwrap();
     let ask = || {
         let reply = server.get("/");
         (reply.status, reply.text().to_owned())
     };
     let renew = |requests, text| {
-        let next = compile(requests, text, &server.sites.borrow());
+        let next = renewed(&limit(requests), text, &server.sites.borrow());
         server.sites.send_replace(Arc::new(next));
     };
     assert_eq!(ask(), (200, "one".into()));
@@ -287,4 +285,51 @@ fn counts_of_middleware_outlive_changes_elsewhere() {
     renew(1, "four");
     assert_eq!(ask(), (200, "four".into()));
     assert_eq!(ask().0, 429);
+}
+
+#[test]
+fn keys_that_were_fetched_outlive_changes_elsewhere() {
+    let issuer = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = issuer.local_addr().unwrap();
+    let fetched = Arc::new(AtomicUsize::new(0));
+    let count = fetched.clone();
+    std::thread::spawn(move || {
+        for mut stream in issuer.incoming().flatten() {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                match stream.read(&mut byte) {
+                    Ok(1) => head.push(byte[0]),
+                    _ => break,
+                }
+            }
+            count.fetch_add(1, Ordering::SeqCst);
+            let keys = r#"{"keys":[]}"#;
+            let length = keys.len();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{keys}"
+            );
+        }
+    });
+    let jwt = |leeway: u32| {
+        format!("[jwt]\njwks = \"http://{address}/keys\"\nleeway_s = {leeway}\njwks_min_interval_s = 3600\n")
+    };
+    let server = support::start_with(config(), renewed(&jwt(1), "one", &Sites::default())).unwrap();
+    // {"alg":"RS256","kid":"a"}, which is nobody's.
+    let token = "eyJhbGciOiJSUzI1NiIsImtpZCI6ImEifQ.e30.AAAA";
+    let request = format!("GET / HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\r\n");
+    let renew = |leeway, text| {
+        let next = renewed(&jwt(leeway), text, &server.sites.borrow());
+        server.sites.send_replace(Arc::new(next));
+    };
+    server.send(&request);
+    let once = fetched.load(Ordering::SeqCst);
+    assert!(once > 0);
+    renew(1, "two");
+    server.send(&request);
+    assert_eq!(fetched.load(Ordering::SeqCst), once);
+    renew(2, "three");
+    server.send(&request);
+    assert!(fetched.load(Ordering::SeqCst) > once);
 }

@@ -489,3 +489,46 @@ fn other_peoples_clients_are_content() {
     assert!(answer.contains("unrecognized name"), "{answer}");
     assert!(Path::new(&session).exists());
 }
+
+#[test]
+fn settings_of_tls_change_while_it_runs() {
+    let world = World::new();
+    world.issue("a", &["a.example"]);
+    let text = format!(
+        "[[sites]]\nhosts = [\"a.example\"]\ntls = {{ {}, redirect = false }}\n{SITES}",
+        world.files("a")
+    );
+    let server = world.start(&text);
+    let reload = |change: &dyn Fn(&mut EdgeConfig)| {
+        let mut config = (*server.edge.control().config()).clone();
+        change(&mut config);
+        let sites = server.sites.borrow().clone();
+        server.edge.control().reload(&config, &sites, &server.log, || {})
+    };
+    let old_version = || {
+        let mut roots = RootCertStore::empty();
+        roots.add(world.root.clone()).unwrap();
+        let config = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS12]);
+        let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
+        connect(&config, server.address, "a.example")
+    };
+    let mut before = old_version().unwrap();
+    reload(&|config| config.tls.profile = selvedge_edge::tls_config::Profile::Modern).unwrap();
+    assert!(old_version().is_err());
+    // What was agreed upon before goes on.
+    assert!(ask(&mut before, "a.example", "/").unwrap().ends_with("a.example https"));
+    let mut new = world.client(&server, "a.example").unwrap();
+    assert!(ask(&mut new, "a.example", "/").unwrap().ends_with("a.example https"));
+    // A listener that speaks something else from now on, on the same sockets.
+    assert!(plain(&server, "a.example", "/").ends_with("a.example http"));
+    let addresses = server.edge.addresses();
+    reload(&|config| config.listen.swap(0, 1)).unwrap();
+    assert_eq!(addresses, server.edge.addresses());
+    let mut stream = connect(&world.trusting(None), addresses[1], "a.example").unwrap();
+    assert!(ask(&mut stream, "a.example", "/").unwrap().ends_with("a.example https"));
+    // Certificates that cannot be used change nothing.
+    std::fs::remove_file(world.path("a.pem")).unwrap();
+    let error = reload(&|config| config.tls.profile = Default::default()).unwrap_err().to_string();
+    assert!(error.contains("a.pem"), "{error}");
+    assert!(connect(&world.trusting(None), addresses[1], "a.example").is_ok());
+}

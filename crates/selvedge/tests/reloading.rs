@@ -9,9 +9,11 @@ use rustix::process::Signal;
 
 /// A site that answers `text`, with an include that may be absent.
 fn settings(text: &str) -> String {
-    format!(
-        "include = [\"more/*.toml\"]\n[[sites]]\nhosts = [\"a.example\"]\n[[sites.routes]]\nrespond = {{ body = \"{text}\" }}\n"
-    )
+    format!("include = [\"more/*.toml\"]\n{}", sites(text))
+}
+
+fn sites(text: &str) -> String {
+    format!("[[sites]]\nhosts = [\"a.example\"]\n[[sites.routes]]\nrespond = {{ body = \"{text}\" }}\n")
 }
 
 fn write(selvedge: &Selvedge, text: &str) {
@@ -97,4 +99,34 @@ fn requests_do_not_notice() {
             assert!(asker.join().unwrap() > 0);
         }
     });
+}
+
+#[test]
+fn listeners_and_limits_follow_the_file_or_nothing_does() {
+    let edge = |listen: &str, more: &str| {
+        format!(
+            "[edge]\nlisten = [\"127.0.0.1:0\"{listen}]\naccess_log = {{ output = \"off\" }}\n{more}\n{}",
+            sites("text")
+        )
+    };
+    let selvedge = Selvedge::listening(&edge("", ""));
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = free.local_addr().unwrap();
+    // Taken, until its listener is dropped.
+    write(&selvedge, &edge(&format!(", \"{address}\""), "max_headers = 1"));
+    let (error, _) = selvedge.refused(&["reload"]);
+    assert_eq!(error["code"], "listen");
+    assert!(error["message"].as_str().unwrap().contains(&address.to_string()), "{error}");
+    let two = "GET / HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n";
+    assert_eq!(selvedge.raw(two).status, 200);
+    drop(free);
+    let answer = selvedge.json(&["reload"]);
+    assert_eq!(answer["changed"], serde_json::json!(["edge.listen", "edge.max_headers"]));
+    assert_eq!(selvedge.raw(two).status, 431);
+    assert!(std::net::TcpStream::connect(address).is_ok());
+    write(&selvedge, &edge("", "threads = 7"));
+    let answer = selvedge.json(&["reload"]);
+    assert_eq!(answer["restart"], serde_json::json!(["edge.threads"]));
+    assert_eq!(selvedge.raw(two).status, 200);
+    assert!(std::net::TcpStream::connect(address).is_err());
 }

@@ -60,11 +60,12 @@ pub(super) async fn send(
     let mut out = thread.scratch.buffer();
     let unasked = socket.end_interim(&mut out);
     let delimiter = delimiter(&head, &body, terms);
+    let connection = &socket.connection;
+    // Of a connection that retires, not before everything that was sent ahead is answered.
+    let last = connection.is_draining() || (connection.is_retiring() && socket.is_quiet());
     let keep = terms.keep_alive
         && !unasked
-        && !socket.connection.is_draining()
-        // What was sent ahead would go unanswered.
-        && !(socket.connection.is_retiring() && socket.is_quiet())
+        && !last
         && delimiter != Delimiter::Close
         && !head.headers.contains_key(header::CONNECTION)
         && socket.may_go_on();

@@ -227,7 +227,7 @@ pub(super) async fn call(reloader: Option<Reloader>) -> Response {
 
 fn is_live(path: &str) -> bool {
     let is = |name: &&str| path == *name || path.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
-    LIVE.iter().any(|name| is(name)) && !FIXED.iter().any(|name| is(name))
+    LIVE.iter().any(is) && !FIXED.iter().any(is)
 }
 
 fn as_json(settings: &Settings) -> Value {

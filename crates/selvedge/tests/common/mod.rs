@@ -66,9 +66,15 @@ impl Selvedge {
 
     /// Starts with empty data and this `selvedge.toml`, which says itself where to listen, the first time without TLS.
     pub fn listening(settings: &str) -> Self {
+        Self::notifying(settings, None)
+    }
+
+    /// The same, with a service manager's socket to be told of its state.
+    pub fn notifying(settings: &str, socket: Option<&Path>) -> Self {
         let data = tempfile::tempdir().unwrap();
         std::fs::write(data.path().join(SETTINGS), settings).unwrap();
-        let command = up_at(data.path(), &["--admin=127.0.0.1:0"]);
+        let mut command = up_at(data.path(), &["--admin=127.0.0.1:0"]);
+        command.env_remove("NOTIFY_SOCKET").envs(socket.map(|socket| ("NOTIFY_SOCKET", socket)));
         Self::start_by(command, data)
     }
 
