@@ -79,7 +79,12 @@ fn check(profile: &str, tls_1_2: &str) {
         "BEAST",
         "LUCKY13",
     ] {
-        assert!(matches!(findings[id].0.as_str(), "OK" | "INFO"), "{id}: {:?}", findings[id]);
+        // With TLS 1.3 alone some have nothing to look at.
+        let Some((severity, said)) = findings.get(id) else {
+            assert_ne!(tls_1_2, "offered", "{id} was not looked at");
+            continue;
+        };
+        assert!(matches!(severity.as_str(), "OK" | "INFO"), "{id}: {severity} {said}");
     }
     let weak: Vec<_> = findings
         .iter()

@@ -25,20 +25,17 @@ const BROKEN_BODY: &str = "broken-body";
 const ODD_CHARSET: &str = "odd-charset";
 /// Id of the finding that a page of another site gives a session to whoever follows its link.
 const SESSION_FIXATION: &str = "session-fixation";
-/// What programs call their sessions.
-const SESSIONS: [&str; 13] = [
+/// What programs call their sessions, where that does not say so.
+const SESSIONS: [&str; 10] = [
     "phpsessid",
     "jsessionid",
-    "aspsessionid",
-    "asp.net_sessionid",
     "cfid",
     "cftoken",
-    "cfsid",
-    "connect.sid",
-    "laravel_session",
-    "_session_id",
-    "sessionid",
+    "cakephp",
     "symfony",
+    "rack.session",
+    "connect.sid",
+    "shiny-token",
     "ci_session",
 ];
 /// Fields in which programs look for the name of an upload, without what stands between the words.
@@ -144,8 +141,7 @@ impl Inspection {
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let plain_name = normal::text(name, true);
-            let is_session = plain_name.ends_with("_session") || SESSIONS.contains(&plain_name.as_str());
-            self.gives_session |= !value.is_empty() && is_session;
+            self.gives_session |= !value.is_empty() && names_session(&plain_name);
             self.value(Place::Parameter, &plain_name, name, true);
             self.value(Place::Parameter, &plain_name, value, true);
             if self.is_full() {
@@ -313,6 +309,25 @@ impl Inspection {
             }
         }
     }
+}
+
+/// Whether programs keep sessions under such a name.
+fn names_session(name: &str) -> bool {
+    const ENDS: [&str; 11] = [
+        "sessionid",
+        "session_id",
+        "session-id",
+        "session.id",
+        "session-token",
+        "session_token",
+        "login_token",
+        ".sid",
+        "_sid",
+        ":sess",
+        ".sess",
+    ];
+    let named = name.len() > "session".len() && name.ends_with("session");
+    named || ENDS.iter().any(|end| name.ends_with(end)) || SESSIONS.contains(&name)
 }
 
 /// Letters, digits and the like: no rule is about those alone.

@@ -50,6 +50,9 @@ impl WafStep {
         if let Some(query) = request.uri().query() {
             inspection.query(query);
         }
+        if let Some(authority) = request.uri().authority() {
+            inspection.header("host", authority.as_str());
+        }
         for (name, value) in request.headers() {
             inspection.header(name.as_str(), &String::from_utf8_lossy(value.as_bytes()));
         }
