@@ -16,6 +16,9 @@ const DEPTH_MAX: usize = 16;
 const SILENT: &[&str] =
     &["encode", "log", "bind", "skip_log", "log_skip", "precompress", "tracing", "metrics"];
 
+/// What answers only where no `handle` does.
+const BEHIND_HANDLE: &[&str] = &["abort", "error", "respond", "reverse_proxy", "php_fastcgi", "file_server"];
+
 pub(super) fn import(file: &Path, text: &str) -> Result<Draft, Note> {
     let name = file.display().to_string();
     let mut all = parse(&name, text, Ending::Line)?;
@@ -183,7 +186,13 @@ impl Import {
         for one in inside.iter().filter(|one| !one.name().starts_with('@')) {
             self.setting(one, &matchers, &mut around, site);
         }
+        // Caddy sorts what a block says: these come behind `handle`, and one without a matcher takes all.
+        let takes_all = inside.iter().any(|one| one.name() == "handle" && one.arguments().is_empty());
         for one in inside.iter().filter(|one| !one.name().starts_with('@')) {
+            if takes_all && BEHIND_HANDLE.contains(&one.name()) {
+                self.note(one, "it is never reached: Caddy looks at `handle` first, and one takes all");
+                continue;
+            }
             self.answer(one, &matchers, &around, routes, site);
         }
     }

@@ -135,7 +135,10 @@ example.com, www.example.com:8443 {
 		method POST
 		header X-Beta *
 	}
-	respond @posts "no" 403
+	handle @posts {
+		respond "no" 403
+	}
+	respond /never "answers"
 	handle {
 		try_files {path} /index.html
 		file_server browse
@@ -150,7 +153,9 @@ http://plain.example {
 #[test]
 fn caddy_becomes_sites() {
     let (settings, draft, toml) = imported(Kind::Caddy, CADDY);
-    assert_eq!(notes(&draft), [(32, "php_fastcgi unix//run/php.sock".into())], "{toml}");
+    let left = [(30, "respond /never answers".into()), (35, "php_fastcgi unix//run/php.sock".into())];
+    assert_eq!(notes(&draft), left, "{toml}");
+    assert!(!toml.contains("\"/never\""), "what Caddy never reaches is not reached here: {toml}");
     let [first, second] = &settings.sites[..] else { panic!("{toml}") };
     assert_eq!(first.hosts, ["example.com", "www.example.com"]);
     let route = |path: &str| first.routes.iter().filter(|route| route.path == path).collect::<Vec<_>>();
