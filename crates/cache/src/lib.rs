@@ -19,6 +19,7 @@ pub mod range;
 pub mod record;
 pub mod settings;
 pub mod shared;
+pub mod slices;
 pub mod status;
 pub mod store;
 pub mod targets;

@@ -97,6 +97,13 @@ impl Collector for Numbers {
                 ],
             )?;
         }
+        let shield = encoder.encode_descriptor(
+            "selvedge_cache_shield_down",
+            "Fetches for which the shield did not answer",
+            None,
+            counter,
+        )?;
+        ConstCounter::new(counts.shield_down).encode(shield)?;
         if counts.redis.is_some() {
             let errors = encoder.encode_descriptor(
                 "selvedge_cache_redis_errors",

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use crate::disk::DiskBody;
 use crate::policy::Freshness;
+use crate::slices::Slices;
 use crate::variant::Variant;
 
 /// What is counted for a response besides its body and fields, bytes.
@@ -101,6 +102,8 @@ pub struct Object {
     /// The fields as lines of a head of HTTP/1.1, for those that change nothing of it: without `Date` and `Age`. None where
     /// the body is in several pieces, or caches before this one have said what they did.
     pub lines: Option<Bytes>,
+    /// Its body is elsewhere, in slices.
+    pub slices: Option<Slices>,
     /// Names it can be purged by.
     pub tags: Box<[Box<str>]>,
     /// Purged softly: to be asked about before its next use.
@@ -130,7 +133,11 @@ impl Object {
                 HeaderValue::try_from(httpdate::fmt_http_date(arrived)).map(|date| (header::DATE, date)),
             );
         }
-        let plain = body.parts().len() <= 1 && body.file().is_none() && !headers.contains_key("cache-status");
+        let slices = Slices::of(&headers);
+        let plain = slices.is_none()
+            && body.parts().len() <= 1
+            && body.file().is_none()
+            && !headers.contains_key("cache-status");
         let arrived = freshness.arrived;
         Self {
             address,
@@ -140,11 +147,17 @@ impl Object {
             body,
             freshness,
             variant,
+            slices,
             tags,
             expired: AtomicBool::new(false),
             asking: AtomicU64::new(0),
             touched: AtomicU64::new(arrived),
         }
+    }
+
+    /// Bytes of its body, wherever it is.
+    pub fn length(&self) -> u64 {
+        self.slices.map_or(self.body.len(), |slices| slices.total)
     }
 
     /// Bytes in memory, about.

@@ -103,6 +103,9 @@ impl Policy {
         {
             return Err("adaptive: min_ms must be at least 1 and at most max_ms".into());
         }
+        if config.slice_bytes.is_some_and(|bytes| !(4096..=1 << 30).contains(&bytes)) {
+            return Err("slice_bytes must be between 4096 and 1073741824".into());
+        }
         Ok(Self {
             targeted: names(&config.targeted)?,
             key_headers: names(&config.key_headers)?,

@@ -185,6 +185,11 @@ pub struct CacheConfig {
     pub deception_guard: bool,
     /// Requests for the same wait so long for the first one's answer, milliseconds, then ask themselves.
     pub coalesce_ms: u64,
+    /// Fetches and stores in slices of so many bytes, for large files of which clients ask for parts. None: whole.
+    pub slice_bytes: Option<u64>,
+    /// Other Selvedges that are asked instead of what answers the route, such as `https://shield.example`. Where none of them can be
+    /// reached, what answers the route is asked.
+    pub shield: Vec<String>,
 }
 
 impl Default for CacheConfig {
@@ -223,6 +228,8 @@ impl Default for CacheConfig {
             ]),
             deception_guard: true,
             coalesce_ms: 5_000,
+            slice_bytes: None,
+            shield: Vec::new(),
         }
     }
 }

@@ -99,6 +99,8 @@ pub struct Counts {
     pub disk_hits: u64,
     /// Requests that did not wait for the disk any longer.
     pub disk_slow: u64,
+    /// Fetches for which the shield did not answer.
+    pub shield_down: u64,
     /// Addresses that had to make room in memory.
     pub evicted: u64,
     /// Bytes in use.
@@ -132,10 +134,12 @@ pub enum Event {
     DiskHit,
     /// The disk was too slow.
     DiskSlow,
+    /// The shield did not answer.
+    ShieldDown,
 }
 
 /// Kinds of events.
-const EVENTS: usize = 7;
+const EVENTS: usize = 8;
 
 /// All cached responses.
 #[derive(Debug)]
@@ -298,7 +302,7 @@ impl Store {
 
     /// What happened so far.
     pub fn counts(&self) -> Counts {
-        let [hits, misses, stale, collapsed, stored, disk_hits, disk_slow] =
+        let [hits, misses, stale, collapsed, stored, disk_hits, disk_slow, shield_down] =
             std::array::from_fn(|n| self.events[n].load(Ordering::Relaxed));
         Counts {
             hits,
@@ -308,6 +312,7 @@ impl Store {
             stored,
             disk_hits,
             disk_slow,
+            shield_down,
             evicted: self.evictions.0.load(Ordering::Relaxed),
             bytes: self.cache.weight(),
             bytes_max: self.cache.capacity(),

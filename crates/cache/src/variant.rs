@@ -38,6 +38,11 @@ impl Variant {
         Some(Self { scope, fields: fields.collect(), cookies: cookies.collect() })
     }
 
+    /// Of all requests that a route answers.
+    pub fn all(scope: u64) -> Self {
+        Self { scope, ..Self::default() }
+    }
+
     /// Whether a request is meant.
     pub fn matches(&self, scope: u64, request: &HeaderMap) -> bool {
         self.scope == scope

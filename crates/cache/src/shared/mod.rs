@@ -25,6 +25,7 @@ use crate::object::Object;
 use crate::record;
 use crate::settings::RedisConfig;
 use crate::store::{Purge, Store};
+use crate::variant::Variant;
 use purges::{PURGES_MAX, Purges, Verdict};
 use wire::{Names, Note};
 
@@ -164,7 +165,7 @@ impl Shared {
             .hkeys(names.address(address))
             .query_async(&mut connection)
             .await?;
-        let plain_name = record::write_variant(&crate::variant::Variant { scope, ..Default::default() });
+        let plain_name = record::write_variant(&Variant::all(scope));
         let matching = variants.into_iter().find(|variant| {
             record::read_variant(variant).is_some_and(|variant| variant.matches(scope, request))
         });

@@ -69,7 +69,7 @@ impl Names<'_> {
 
     /// The response for all requests, where there is one.
     pub(super) fn plain(&self, address: &str, scope: u64) -> String {
-        self.object(address, &record::write_variant(&Variant { scope, ..Variant::default() }))
+        self.object(address, &record::write_variant(&Variant::all(scope)))
     }
 
     /// How many purges there were.

@@ -14,6 +14,7 @@ use selvedge_cache::fill::Reader;
 use selvedge_cache::flight::Arriving;
 use selvedge_cache::object::{Object, Stock};
 use selvedge_cache::range::{Asked, parse};
+use selvedge_cache::slices;
 use selvedge_cache::status::CacheStatus;
 use tokio::task::JoinHandle;
 
@@ -29,7 +30,7 @@ pub(super) struct Asker {
 }
 
 /// What of a response a client gets.
-enum Portion {
+pub(super) enum Portion {
     Whole,
     Part(Range<u64>, u64),
     /// The client has it already.
@@ -43,7 +44,7 @@ impl Asker {
         Self { request, now }
     }
 
-    fn portion(&self, status: StatusCode, headers: &HeaderMap, length: Option<u64>) -> Portion {
+    pub(super) fn portion(&self, status: StatusCode, headers: &HeaderMap, length: Option<u64>) -> Portion {
         let asked = self.request.headers();
         if status != StatusCode::OK {
             return Portion::Whole;
@@ -73,7 +74,7 @@ pub(super) fn add_status(headers: &mut HeaderMap, status: &CacheStatus) {
 }
 
 /// The head of an answer.
-fn head(portion: &Portion, status: StatusCode, headers: &HeaderMap) -> Response<Content> {
+pub(super) fn head(portion: &Portion, status: StatusCode, headers: &HeaderMap) -> Response<Content> {
     let mut response = Response::new(Content::Empty);
     *response.status_mut() = match portion {
         Portion::Whole => status,
@@ -83,7 +84,8 @@ fn head(portion: &Portion, status: StatusCode, headers: &HeaderMap) -> Response<
     };
     let fields = response.headers_mut();
     fields.reserve(headers.len() + 4);
-    fields.extend(headers.iter().map(|(name, value)| (name.clone(), value.clone())));
+    let told = headers.iter().filter(|(name, _)| **name != slices::FIELD);
+    fields.extend(told.map(|(name, value)| (name.clone(), value.clone())));
     match portion {
         Portion::Whole => {}
         Portion::Part(range, length) => {
@@ -133,7 +135,7 @@ pub(super) fn object(asker: &Asker, object: &Object, status: &CacheStatus) -> Re
     response
 }
 
-fn aged(response: &mut Response<Content>, asker: &Asker, object: &Object, status: &CacheStatus) {
+pub(super) fn aged(response: &mut Response<Content>, asker: &Asker, object: &Object, status: &CacheStatus) {
     let age = object.freshness.age(asker.now) / 1000;
     response.headers_mut().insert(header::AGE, HeaderValue::from(age));
     add_status(response.headers_mut(), status);
@@ -215,6 +217,11 @@ impl Body for Parts {
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
     }
+}
+
+/// So many bytes as they come.
+pub(super) fn part(reader: Reader, length: u64) -> Content {
+    Content::boxed(Arrival { reader, skip: 0, left: Some(length) })
 }
 
 /// A range of a body on the disk, of which one block is in memory at a time.

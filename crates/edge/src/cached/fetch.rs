@@ -15,12 +15,13 @@ use selvedge_cache::flight::{Arriving, Failure, Flight, Landing};
 use selvedge_cache::object::{Object, Stock};
 use selvedge_cache::policy::{Asked, Freshness, Unstored};
 use selvedge_cache::settings::SetCookie;
+use selvedge_cache::slices::{self, Slices};
 use selvedge_cache::store::Store;
 use selvedge_cache::variant::Variant;
 use selvedge_model::Worker;
 use tokio::sync::oneshot;
 
-use super::{RouteCache, shared_fields};
+use super::{RouteCache, shared_fields, shield};
 use crate::body::{Content, RequestBody};
 use crate::exchange::Exchange;
 use crate::headers::strip_response;
@@ -52,6 +53,8 @@ pub(super) enum Outcome {
         detail: Option<&'static str>,
     },
     Failed(Refusal),
+    /// It cannot be had in slices; it is to be asked for as the client did.
+    Unsliced,
 }
 
 pub(super) type Tell = oneshot::Sender<(Outcome, Option<Arc<Worker>>)>;
@@ -69,10 +72,12 @@ pub(super) struct Fetch {
     left: u64,
     /// Whether its answer may be stored.
     pub(super) store: bool,
+    /// The slice that is asked for, and how large slices are.
+    slice: Option<(u64, u64)>,
 }
 
 /// Tells those who wait that there is no answer, however the fetch ends.
-struct Wait {
+pub(super) struct Wait {
     flight: Arc<Flight>,
     store: Arc<Store>,
     scope: u64,
@@ -82,13 +87,23 @@ struct Wait {
 }
 
 impl Wait {
-    fn land(&mut self, landing: Landing) {
+    pub(super) fn new(
+        flight: Option<Arc<Flight>>,
+        store: &Arc<Store>,
+        scope: u64,
+        address: &Arc<str>,
+    ) -> Self {
+        let flight = flight.unwrap_or_else(|| store.flights.alone(address));
+        Self { flight, store: store.clone(), scope, landed: false, since: store.generation() }
+    }
+
+    pub(super) fn land(&mut self, landing: Landing) {
         self.landed = true;
         self.flight.land(landing);
     }
 
     /// Stores a response, unless it was purged meanwhile.
-    fn stored(&self, object: &Arc<Object>, unchanged: bool) -> bool {
+    pub(super) fn stored(&self, object: &Arc<Object>, unchanged: bool) -> bool {
         if self.is_purged() || !self.store.put(object, unchanged, self.since) {
             return false;
         }
@@ -132,6 +147,7 @@ impl Fetch {
         old: Option<Arc<Object>>,
         now: u64,
     ) -> Self {
+        let mut slice = None;
         let mut request = Box::new(Request::new(RequestBody::None));
         *request.method_mut() = Method::GET;
         *request.uri_mut() = asked.uri().clone();
@@ -146,6 +162,14 @@ impl Fetch {
             {
                 headers.append("surrogate-capability", value);
             }
+            if let Some(size) = cache.policy.config.slice_bytes {
+                let size = size.min(exchange.thread.cache.object_bytes());
+                let number = slices::first(asked.headers().get(header::RANGE), size);
+                let range = slices::range(number, size, u64::MAX);
+                let field = HeaderValue::try_from(format!("bytes={}-{}", range.start, range.end - 1));
+                headers.extend(field.map(|field| (header::RANGE, field)));
+                slice = Some((number, size));
+            }
             *request.headers_mut() = headers;
         }
         Self {
@@ -157,6 +181,7 @@ impl Fetch {
             old,
             left: now,
             store: true,
+            slice,
         }
     }
 
@@ -183,7 +208,7 @@ impl Fetch {
         };
         let facts = Facts { content_length: None, hop: true, websocket: false, trailers: false };
         let request = std::mem::replace(&mut self.request, Box::new(Request::new(RequestBody::None)));
-        let answer = self.route.handler.answer(&mut self.exchange, request, &facts).await;
+        let answer = shield::ask(&self.route, cache, &mut self.exchange, request, &facts).await;
         let worker = self.exchange.worker.clone();
         let tell = |outcome: Outcome| {
             if let Some(tell) = tell {
@@ -213,6 +238,7 @@ impl Fetch {
             later(&mut response);
         }
         strip_response(response.headers_mut());
+        response.headers_mut().remove(slices::FIELD);
         if response.status() == StatusCode::NOT_MODIFIED
             && let Some(old) = &self.old
         {
@@ -220,6 +246,18 @@ impl Fetch {
             let stored = self.store && wait.stored(&object, true);
             wait.land(Landing::Object(object.clone()));
             return tell(Outcome::Object { object, forward_status: Some(304), stored });
+        }
+        if let Some((number, size)) = self.slice
+            && matches!(response.status().as_u16(), 206 | 416)
+        {
+            let Some((object, stored)) = self.sliced(cache, response, arrived, number, size, &wait).await
+            else {
+                store.pass(&self.address, cache.scope, arrived + PASS_MS, arrived);
+                wait.land(Landing::Alone);
+                return tell(Outcome::Unsliced);
+            };
+            wait.land(Landing::Object(object.clone()));
+            return tell(Outcome::Object { object, forward_status: Some(206), stored });
         }
         match self.storable(cache, &response, arrived, store.largest()) {
             Err(why) => {
@@ -251,6 +289,48 @@ impl Fetch {
         let variant = Variant::of(cache.scope, &self.asked, &headers, &cache.policy)
             .unwrap_or_else(|| old.variant.clone());
         Object::new(self.address.clone(), old.status, headers, old.body.clone(), freshness, variant)
+    }
+
+    /// Of a first slice: stores it and its manifest, which is given, and whether they are stored. Nothing where it is of no use.
+    async fn sliced(
+        &self,
+        cache: &RouteCache,
+        response: Response<Content>,
+        arrived: u64,
+        number: u64,
+        size: u64,
+        wait: &Wait,
+    ) -> Option<(Arc<Object>, bool)> {
+        let (parts, body) = response.into_parts();
+        let (range, total) = slices::content_range(&parts.headers)?;
+        if !self.store
+            || parts.status != StatusCode::PARTIAL_CONTENT
+            || range != slices::range(number, size, total)
+        {
+            return None;
+        }
+        let same = slices::validator(&parts.headers)?;
+        let known = self.old.as_ref().and_then(|old| {
+            let slices = old.slices.filter(|slices| (slices.total, slices.size) == (total, size))?;
+            (slices::validator(&old.headers) == Some(same)).then_some(slices)
+        });
+        let mut headers = parts.headers.clone();
+        headers.remove(header::CONTENT_RANGE);
+        headers.remove(header::CONTENT_LENGTH);
+        let asked = self.asked(arrived, None);
+        let (freshness, withheld) = cache.policy.judge(&asked, StatusCode::OK, &headers).ok()?;
+        withheld.iter().for_each(|name| drop(headers.remove(name)));
+        let sliced = known.unwrap_or_else(|| Slices { series: fastrand::u64(..), total, size });
+        headers.insert(slices::FIELD, sliced.field()?);
+        let variant = Variant::of(cache.scope, &self.asked, &headers, &cache.policy)?;
+        let address = self.address.clone();
+        let manifest = Object::new(address, StatusCode::OK, headers, Stock::default(), freshness, variant);
+        let manifest = Arc::new(manifest);
+        let bytes = body_of(body, range.end - range.start).await?;
+        let slice =
+            super::slices::slice(sliced.address(&self.address, number), &manifest, bytes, cache.scope);
+        let stored = wait.stored(&slice, false) && wait.stored(&manifest, false);
+        Some((manifest, stored))
     }
 
     fn asked(&self, arrived: u64, learned: Option<u64>) -> Asked<'_> {
@@ -386,6 +466,20 @@ impl Fetch {
         fill.end(Ok(()));
         drop(ending);
     }
+}
+
+/// A body that must be so long.
+pub(super) async fn body_of(mut body: Content, length: u64) -> Option<Vec<Bytes>> {
+    let (mut parts, mut total) = (Vec::new(), 0);
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.ok()?.into_data() else { continue };
+        total += data.len() as u64;
+        if total > length {
+            return None;
+        }
+        parts.push(data);
+    }
+    (total == length).then_some(parts)
 }
 
 /// What is stored of a response, and under what terms.

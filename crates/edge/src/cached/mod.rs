@@ -5,9 +5,12 @@
 
 mod deliver;
 mod fetch;
+mod shield;
+mod slices;
 
 use std::future::poll_fn;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,9 +25,11 @@ use selvedge_cache::settings::{CacheConfig, CacheSwitch};
 use selvedge_cache::status::{CacheStatus, Forward};
 use selvedge_cache::store::{Event, Found};
 use selvedge_cache::{condition, variant};
+use selvedge_upstream::Registry;
 
 use crate::body::{Content, RequestBody};
 use crate::exchange::Exchange;
+use crate::handlers::Handler;
 use crate::refusal::Refusal;
 use crate::request::Facts;
 use crate::sites::{Route, RouteConfig};
@@ -41,11 +46,13 @@ pub(crate) struct RouteCache {
     /// A digest of the route's settings: routes that answer the same address differently have responses of their own, and changed
     /// settings begin anew.
     pub(crate) scope: u64,
+    /// Who is asked first.
+    shield: Option<Handler>,
 }
 
 impl RouteCache {
     /// Of a route's settings. The error is a sentence.
-    pub(crate) fn new(route: &RouteConfig) -> Result<Option<Self>, String> {
+    pub(crate) fn new(route: &RouteConfig, registry: &Registry, base: &Path) -> Result<Option<Self>, String> {
         let config = match &route.cache {
             None | Some(CacheSwitch::On(false)) => return Ok(None),
             Some(CacheSwitch::On(true)) => CacheConfig::default(),
@@ -55,7 +62,8 @@ impl RouteCache {
         // The same on each start.
         let mut digest = DefaultHasher::new();
         text.hash(&mut digest);
-        Ok(Some(Self { policy: Policy::new(&config)?, scope: digest.finish() }))
+        let shield = shield::new(&config.shield, registry, base)?;
+        Ok(Some(Self { policy: Policy::new(&config)?, scope: digest.finish(), shield }))
     }
 }
 
@@ -131,7 +139,7 @@ async fn look(
                     store.count(Event::Hit);
                     store.touch(&object, now);
                     exchange.cache = Some(hit.word());
-                    return Ok(deliver::object(&asker, &object, &hit));
+                    return give(exchange, route, cache, asker, &object, &hit, facts).await;
                 }
                 Use::StaleWhileRevalidate => {
                     store.count(Event::Stale);
@@ -143,7 +151,7 @@ async fn look(
                             Fetch::new(exchange, route, &asker.request, address, Some(object.clone()), now);
                         fetch.begin(flight.map(|(flight, _)| flight), None);
                     }
-                    return Ok(deliver::object(&asker, &object, &hit));
+                    return give(exchange, route, cache, asker, &object, &hit, facts).await;
                 }
                 Use::Ask => {
                     let fresh =
@@ -162,8 +170,11 @@ async fn look(
     if asker.request.method() == Method::HEAD {
         return head(exchange, route, asker, object, forward, facts).await;
     }
-    let alone = wishes.no_store
-        || matches!(store.find(&address, cache.scope, asker.request.headers(), now), Found::Pass);
+    let passed = matches!(store.find(&address, cache.scope, asker.request.headers(), now), Found::Pass);
+    if passed && config.slice_bytes.is_some() {
+        return unsliced(exchange, route, asker, facts).await;
+    }
+    let alone = wishes.no_store || passed;
     let mut status = CacheStatus { forward: Some(forward), ..CacheStatus::default() };
     let mut flight = None;
     if !alone {
@@ -178,7 +189,9 @@ async fn look(
                 Ok(Landing::Object(object))
                     if object.variant.matches(cache.scope, asker.request.headers()) =>
                 {
-                    Some(deliver::object(&asker, &object, &status))
+                    exchange.cache = Some(status.word());
+                    store.count(Event::Collapsed);
+                    return give(exchange, route, cache, asker, &object, &status, facts).await;
                 }
                 Ok(Landing::Filling(arriving))
                     if arriving.variant.matches(cache.scope, asker.request.headers()) =>
@@ -209,13 +222,12 @@ async fn look(
         Outcome::Object { object, forward_status, stored } => {
             let status = CacheStatus { forward_status, stored, ..status };
             exchange.cache = Some(status.word());
-            let answer = deliver::object(&asker, &object, &status);
             let failed = forward_status.is_none_or(|status| status >= 500);
             if failed && !stored {
                 store.count(Event::Stale);
                 exchange.cache = Some("stale");
             }
-            Ok(answer)
+            give(exchange, route, cache, asker, &object, &status, facts).await
         }
         Outcome::Arriving { arriving, reader, headers } => {
             status.forward_status = Some(arriving.status.as_u16());
@@ -231,7 +243,46 @@ async fn look(
             Ok(deliver::alone(&asker, response))
         }
         Outcome::Failed(refusal) => Err(refusal),
+        Outcome::Unsliced => unsliced(exchange, route, asker, facts).await,
     }
+}
+
+/// Answers with what is stored.
+async fn give(
+    exchange: &mut Exchange,
+    route: &Arc<Route>,
+    cache: &RouteCache,
+    asker: Asker,
+    object: &Arc<Object>,
+    status: &CacheStatus,
+    facts: &Facts,
+) -> Result<Response<Content>, Refusal> {
+    let Some(sliced) = object.slices else { return Ok(deliver::object(&asker, object, status)) };
+    // Boxed, so that other requests reserve no room for it.
+    let answer = Box::pin(slices::object(exchange, route, cache, &asker, object, sliced, status)).await;
+    match answer {
+        Some(answer) => Ok(answer),
+        None => unsliced(exchange, route, asker, facts).await,
+    }
+}
+
+/// What cannot be had in slices goes on as it was asked for.
+async fn unsliced(
+    exchange: &mut Exchange,
+    route: &Arc<Route>,
+    asker: Asker,
+    facts: &Facts,
+) -> Result<Response<Content>, Refusal> {
+    let mut answer = route.handler.answer(exchange, asker.request, facts).await?;
+    let status = CacheStatus {
+        forward: Some(Forward::UriMiss),
+        forward_status: Some(answer.status().as_u16()),
+        detail: Some("unsliced"),
+        ..CacheStatus::default()
+    };
+    exchange.cache = Some(status.word());
+    add_status(answer.headers_mut(), &status);
+    Ok(answer)
 }
 
 /// HEAD goes on as it is where nothing fresh is stored; its answer may show that what is stored is outdated (RFC 9111, section 4.3.5).
@@ -253,7 +304,7 @@ async fn head(
             .and_then(|length| length.to_str().ok()?.parse().ok());
         if told(header::ETAG)
             || told(header::LAST_MODIFIED)
-            || length.is_some_and(|length: u64| length != object.body.len())
+            || length.is_some_and(|length: u64| length != object.length())
         {
             exchange.thread.cache.remove(&object);
         }

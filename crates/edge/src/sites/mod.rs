@@ -289,7 +289,10 @@ impl Compiler<'_> {
         let conditions = self.conditions(at, route);
         let mut steps = site.to_vec();
         steps.extend(self.chain(&format!("{at}.use"), &route.uses));
-        let cache = self.checked(&format!("{at}.cache"), RouteCache::new(route));
+        let cache = self.checked(
+            &format!("{at}.cache"),
+            RouteCache::new(route, self.settings.registry, self.settings.base),
+        );
         let hints = self.checked(&format!("{at}.early_hints"), hints::compile(&route.early_hints));
         let handler = self.handler(at, route)?;
         let target = Arc::new(Route {
