@@ -8,7 +8,7 @@ mod support;
 use std::net::{SocketAddr, TcpListener};
 
 use origin::Origin;
-use support::{Reply, Server, start_sites};
+use support::{Reply, Server, start_sites_with};
 
 fn origin() -> Origin {
     Origin::start(|connection| {
@@ -25,11 +25,15 @@ fn origin() -> Origin {
 /// An edge in front of the origin, with these shields.
 fn start(origin: SocketAddr, listen: Option<SocketAddr>, shields: &[SocketAddr]) -> Server {
     let shields: Vec<String> = shields.iter().map(|shield| format!("http://{shield}")).collect();
-    let listen = listen.map_or("127.0.0.1:0".to_owned(), |address| address.to_string());
-    start_sites(&format!(
-        "[edge]\nlisten = [\"{listen}\"]\n[[sites]]\nhosts = [\"a.example\"]\n[[sites.routes]]\npath = \"/*\"\n\
+    let settings = format!(
+        "[[sites]]\nhosts = [\"a.example\"]\n[[sites.routes]]\npath = \"/*\"\n\
          cache = {{ shield = {shields:?} }}\nproxy = {{ to = [\"http://{origin}\"] }}\n"
-    ))
+    );
+    start_sites_with(&settings, |config| {
+        if let Some(address) = listen {
+            config.listen = vec![address.into()];
+        }
+    })
 }
 
 fn ask(server: &Server, path: &str) -> Reply {

@@ -174,7 +174,9 @@ async fn look(
     if passed && config.slice_bytes.is_some() {
         return unsliced(exchange, route, asker, facts).await;
     }
-    let alone = wishes.no_store || passed;
+    // It may be this server's own, which asks its shield and waits for the answer.
+    let round = cache.shield.is_some() && shield::has_passed(asker.request.headers());
+    let alone = wishes.no_store || passed || round;
     let mut status = CacheStatus { forward: Some(forward), ..CacheStatus::default() };
     let mut flight = None;
     if !alone {

@@ -30,7 +30,7 @@ pub(super) fn new(servers: &[String], registry: &Registry, base: &Path) -> Resul
 }
 
 /// Whether a request came from another Selvedge: it goes to the origin then, so that shields that name each other make no circle.
-fn has_passed(headers: &HeaderMap) -> bool {
+pub(super) fn has_passed(headers: &HeaderMap) -> bool {
     let lines = headers.get_all(CDN_LOOP).into_iter().filter_map(|line| line.to_str().ok());
     lines
         .flat_map(|line| line.split(','))
