@@ -14,7 +14,7 @@ use crate::servers::selvedge::{Data, Options, Selvedge};
 use crate::statistics::Latencies;
 
 /// Requests per second: far from what the server could take.
-const RATE: f64 = 2000.0;
+const RATE: f64 = 1000.0;
 const CONNECTIONS: usize = 32;
 const RELOADS: usize = 50;
 const UPGRADES: usize = 5;

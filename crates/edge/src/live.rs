@@ -87,7 +87,8 @@ impl Secured {
             Some(acme) if work && self.running.is_none() => {
                 self.running = Some(acme.start().map_err(EdgeError::Thread)?);
             }
-            _ if !work => self.running = None,
+            // Its end is not waited for: connections do.
+            _ if !work => drop(self.running.take().map(|running| std::thread::spawn(move || drop(running)))),
             _ => {}
         }
         Ok(())

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use common::{Ongoing, Selvedge, eventually, selvedge};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
-use tungstenite::Message;
+use tungstenite::{Message, WebSocket};
 
 /// A site with a text, a large file in the same directory, and further settings.
 fn settings(text: &str, more: &str) -> String {
@@ -479,4 +479,43 @@ fn a_signal_upgrades_and_everything_is_inherited() {
     kill_process(Pid::from_raw(next as i32).unwrap(), Signal::TERM).unwrap();
     eventually("it ends when it is told to", || (!lives(next)).then_some(()));
     assert!(TcpStream::connect(selvedge.http).is_err() && !path.exists());
+}
+
+/// A WebSocket that its worker answers, to a server with these settings.
+fn with_socket(settings: &str) -> (Selvedge, WebSocket<TcpStream>) {
+    let selvedge = Selvedge::configured(settings);
+    selvedge.deploy("echo", ECHO);
+    let stream = TcpStream::connect(selvedge.http).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let address = format!("ws://echo.localhost:{}/", selvedge.http.port());
+    let (mut socket, _) = tungstenite::client(address, stream).unwrap();
+    socket.send(Message::text("hello")).unwrap();
+    assert_eq!(socket.read().unwrap().into_text().unwrap().as_str(), "hello");
+    (selvedge, socket)
+}
+
+#[test]
+fn what_does_not_end_by_itself_is_ended_at_the_deadline() {
+    let (selvedge, mut socket) =
+        with_socket(&settings("text", "[edge]\nupgrade_grace_ms = 200\nshutdown_grace_ms = 10_000\n"));
+    let heir = selvedge.upgrade(&[]);
+    let Message::Close(Some(close)) = socket.read().unwrap() else { panic!("it is told to close") };
+    assert_eq!(u16::from(close.code), 1001);
+    drop(socket);
+    eventually("the first process ends", || (!lives(selvedge.pid())).then_some(()));
+    assert!(lives(heir));
+}
+
+#[test]
+fn a_relieved_process_does_not_keep_the_data() {
+    let (selvedge, mut socket) = with_socket(&settings("text", ""));
+    let heir = selvedge.upgrade(&[]);
+    kill_process(Pid::from_raw(heir as i32).unwrap(), Signal::TERM).unwrap();
+    eventually("the second process ends", || (!lives(heir)).then_some(()));
+    // The first still serves its WebSocket, and another server has the data.
+    let mut third = Ongoing::start(&mut selvedge_up(&selvedge));
+    assert!(third.document()["http"][0].is_string());
+    socket.send(Message::text("still there")).unwrap();
+    assert_eq!(socket.read().unwrap().into_text().unwrap().as_str(), "still there");
+    assert!(lives(selvedge.pid()));
 }
