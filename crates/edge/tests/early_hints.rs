@@ -4,8 +4,8 @@
 mod origin;
 mod support;
 
-use std::io::{Read, Write};
-use std::process::Command;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::process::{Command, Stdio};
 use std::sync::{Mutex, mpsc};
 
 use origin::{Origin, ok};
@@ -117,6 +117,34 @@ fn clients_of_http2_are_told() {
     assert_eq!(said.matches("< link: </a.css>; rel=preload; as=style").count(), 1, "{said}");
     assert!(!said.contains("set-cookie"), "{said}");
     assert_eq!(output.stdout, b"page");
+}
+
+#[test]
+fn servers_of_http2_may_hint_too() {
+    let node = Command::new("node")
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/websockets/hints.mjs"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn();
+    let mut node = node.unwrap_or_else(|error| panic!("Node.js is needed: {error}"));
+    let mut port = String::new();
+    BufReader::new(node.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let server = start_sites(&format!(
+        "[[sites]]\nhosts = [\"a.test\"]\n[[sites.routes]]\npath = \"/*\"\n\
+         proxy = {{ to = [\"h2c://127.0.0.1:{}\"], retry = {{ attempts = 0 }} }}",
+        port.trim()
+    ));
+    let of = |times: u32| replies(&server, &request("GET", &format!("{NAVIGATE}x-times: {times}\r\n")));
+    let (interim, last) = of(3);
+    assert_eq!((interim.len(), last.status, last.text()), (2, 200, "page"));
+    assert_eq!(interim[0].header("link"), Some("</0.css>; rel=preload"));
+    assert_eq!(interim[0].head.lines().count(), 3, "{}", interim[0].head);
+    let (interim, last) = of(1000);
+    assert!(interim.len() <= 16, "{}", interim.len());
+    assert_eq!((last.status, last.code().as_str()), (502, "upstream_bad_response"));
+    assert_eq!(of(1).1.status, 200, "others are served");
+    drop(node.stdin.take());
+    node.wait().unwrap();
 }
 
 fn support_install(program: &str) {

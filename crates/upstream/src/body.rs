@@ -6,14 +6,12 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use http_body::{Body, Frame, SizeHint};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::endpoint::Load;
 use crate::http1::Receiving;
-use crate::http2::Http2Body;
+use crate::http2::{Http2Body, StreamTunnel};
 use crate::stream::Stream;
 
 /// The body of a request to a server.
@@ -162,7 +160,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for UpstreamBody<B> {
 enum Pipe {
     Connection(Stream),
     /// A stream of HTTP/2 (RFC 8441). Boxed: rare.
-    Http2(Box<TokioIo<Upgraded>>),
+    Http2(Box<StreamTunnel>),
 }
 
 /// A connection to a server that does not speak HTTP any more, or a stream of one.
@@ -184,8 +182,8 @@ impl Tunnel {
         Self { stream: Pipe::Connection(stream), prefix, _load: load, _place: place }
     }
 
-    pub(crate) fn http2(stream: Upgraded, load: Load) -> Self {
-        let stream = Pipe::Http2(Box::new(TokioIo::new(stream)));
+    pub(crate) fn http2(stream: StreamTunnel, load: Load) -> Self {
+        let stream = Pipe::Http2(Box::new(stream));
         Self { stream, prefix: Bytes::new(), _load: load, _place: None }
     }
 

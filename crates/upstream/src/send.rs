@@ -204,8 +204,12 @@ impl Attempts<'_, '_> {
             }
             // Boxed: it is far larger, and rarer.
             Ok(Line::Http2(sender)) => {
+                let reused = sender.reused;
                 let exchange = http2::exchange(pool, self.upstream, sender, load, self.outgoing, payload);
-                Box::pin(exchange).await
+                let answer = Box::pin(exchange).await;
+                // A stream that was opened fails for the request's sake.
+                report.reused = reused && answer.as_ref().map_or_else(|failure| !failure.sent, |_| true);
+                answer
             }
             Err(error) => Err(Failure { error, sent: false, payload: Some(payload) }),
         }

@@ -29,7 +29,7 @@ use crate::pool::{Connection, Pool};
 use crate::upstream::Upstream;
 
 /// Responses before the response; one more is no honest server's.
-const INTERIM_MAX: u32 = 16;
+pub(crate) const INTERIM_MAX: u32 = 16;
 /// How long a server may think about `Expect: 100-continue` before the body is sent anyway (RFC 9110, section 10.1.1).
 const CONTINUE: Duration = Duration::from_secs(1);
 
