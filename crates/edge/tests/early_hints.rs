@@ -122,7 +122,7 @@ fn clients_of_http2_are_told() {
 #[test]
 fn servers_of_http2_may_hint_too() {
     let node = Command::new("node")
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/websockets/hints.mjs"))
+        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/hints.mjs"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn();

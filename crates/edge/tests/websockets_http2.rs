@@ -14,7 +14,7 @@ fn nodes_clients_and_servers_talk_through_the_edge() {
         let installed = Command::new("apt-get").args(["install", "-y", "nodejs"]).output();
         assert!(installed.is_ok_and(|done| done.status.success()), "nodejs can be installed");
     }
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/websockets/peers.mjs");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/peers.mjs");
     let mut node = Command::new("node")
         .args([script])
         .stdin(Stdio::piped())
