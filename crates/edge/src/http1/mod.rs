@@ -78,7 +78,10 @@ pub(crate) async fn serve(socket: Rc<Socket>, thread: Rc<Thread>) {
         };
         match after {
             After::Keep => {}
-            After::Close => break,
+            After::Close => {
+                socket.say_end();
+                break;
+            }
             After::Linger => {
                 socket.connection.linger();
                 poll_fn(|cx| socket.poll_linger(cx)).await;
