@@ -281,7 +281,9 @@ impl Inspection {
             }
             return;
         }
-        if is_plain_word(raw) && place != Place::Path && place != Place::UserAgent {
+        // From level 3 on there are rules about words that look like nothing.
+        let looked_at = self.waf.config.level >= 3 || place == Place::Path || place == Place::UserAgent;
+        if !looked_at && is_plain_word(raw) {
             return;
         }
         let raw = truncated(raw, VALUE_BYTES_MAX);
