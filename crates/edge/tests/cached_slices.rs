@@ -90,12 +90,16 @@ fn origin() -> (Origin, Arc<AtomicUsize>) {
 
 fn start() -> (Server, Origin, Arc<AtomicUsize>) {
     let (origin, version) = origin();
-    let server = start_sites(&format!(
-        "[edge.cache]\nmemory_bytes = 32000000\nobject_bytes = 2000000\n[[sites]]\nhosts = [\"*\"]\n\
-         [[sites.routes]]\npath = \"/*\"\ncache = {{ slice_bytes = {SLICE} }}\nproxy = {{ to = [\"http://{}\"] }}\n",
+    (serve(&origin, "", ""), origin, version)
+}
+
+/// With more settings of the cache, and of the route's.
+fn serve(origin: &Origin, more: &str, of_route: &str) -> Server {
+    start_sites(&format!(
+        "[edge.cache]\nmemory_bytes = 32000000\nobject_bytes = 2000000\n{more}[[sites]]\nhosts = [\"*\"]\n\
+         [[sites.routes]]\npath = \"/*\"\ncache = {{ slice_bytes = {SLICE}{of_route} }}\nproxy = {{ to = [\"http://{}\"] }}\n",
         origin.address
-    ));
-    (server, origin, version)
+    ))
 }
 
 fn ask(server: &Server, path: &str, fields: &str) -> Reply {
@@ -231,4 +235,27 @@ fn an_origin_that_breaks_off_breaks_off_the_answer_only() {
     let body = ask_to_the_end(&server, "/cut");
     assert!(body == file(1)[..SLICE], "{}", body.len());
     assert_eq!(ask(&server, "/cut", "range: bytes=0-9\r\n").body, file(1)[..10].to_vec());
+}
+
+#[test]
+fn slices_are_on_the_disk_and_behind_shields() {
+    let (origin, _) = origin();
+    let dir = tempfile::tempdir().unwrap();
+    let disk =
+        format!("[edge.cache.disk]\npath = {:?}\nbytes = 64000000\nobject_bytes = 2000000\n", dir.path());
+    let first = serve(&origin, &disk, "");
+    assert!(ask(&first, "/film", "range: bytes=60000-140000\r\n").body == file(1)[60_000..=140_000]);
+    let count = origin.count();
+    first.shutdown(std::time::Duration::from_secs(5));
+    let second = serve(&origin, &disk, "");
+    while second.edge.cache().counts().disk.unwrap().objects < 4 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let part = ask(&second, "/film", "range: bytes=60000-140000\r\n");
+    assert!(part.body == file(1)[60_000..=140_000] && part.head.contains("; hit"), "{}", part.head);
+    assert_eq!(origin.count(), count);
+    // Its slices come from the shield, whose slices come from the origin.
+    let edge = serve(&origin, "", &format!(", shield = [\"http://{}\"]", second.address));
+    assert!(ask(&edge, "/film", "range: bytes=60000-200000\r\n").body == file(1)[60_000..=200_000]);
+    assert_eq!(origin.count(), count + 1);
 }

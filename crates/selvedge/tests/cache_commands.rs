@@ -3,8 +3,12 @@
 mod common;
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
 
-use common::Selvedge;
+use common::{Selvedge, eventually};
+use rustix::process::Signal;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -87,4 +91,64 @@ fn purges_that_do_not_reach_everybody_fail_and_say_whom() {
     let status = selvedge.json(&["cache", "status"]);
     assert_eq!(status["disk"]["errors"], 0);
     assert!(selvedge.data().join("cache/index.sqlite").exists());
+}
+
+/// All that comes of an answer.
+fn fetch(selvedge: &Selvedge, path: &str) -> (String, Vec<u8>) {
+    let mut stream = TcpStream::connect(selvedge.http).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: shop.example\r\nconnection: close\r\n\r\n").unwrap();
+    let mut all = Vec::new();
+    // The process may be killed under way.
+    let _ = stream.read_to_end(&mut all);
+    let Some(end) = all.windows(4).position(|four| four == b"\r\n\r\n") else { return Default::default() };
+    let body = all.split_off(end + 4);
+    (String::from_utf8(all).unwrap(), body)
+}
+
+#[test]
+fn a_process_that_is_killed_leaves_no_half_answers() {
+    let files = files();
+    let large =
+        |n: usize| -> Vec<u8> { (0..4_000_000).map(|at| (at / 3 + at / 1000 * 7 + n * 31) as u8).collect() };
+    for n in 0..6 {
+        fs::write(files.path().join(format!("large{n}")), large(n)).unwrap();
+    }
+    let mut selvedge = start(
+        &files,
+        "[edge.cache]\nmemory_bytes = 16000000\nobject_bytes = 1000000\n[edge.cache.disk]\nbytes = 80000000\nobject_bytes = 10000000",
+    );
+    let paths: Vec<String> =
+        (0..6).map(|n| format!("/large{n}")).chain(["/one.txt".into(), "/two.txt".into()]).collect();
+    let truth = |path: &str| fs::read(files.path().join(&path[1..])).unwrap();
+    for round in 0..8_u64 {
+        std::thread::scope(|scope| {
+            for path in &paths {
+                let selvedge = &selvedge;
+                scope.spawn(move || fetch(selvedge, path));
+            }
+            // Somewhere in the midst of it.
+            std::thread::sleep(Duration::from_millis(round * 12));
+            selvedge.signal(Signal::KILL);
+        });
+        selvedge = Selvedge::start_in(selvedge.ended());
+        for path in &paths {
+            let (head, body) = fetch(&selvedge, path);
+            assert!(
+                head.starts_with("HTTP/1.1 200") && body == truth(path),
+                "{round} {path}: {} {head}",
+                body.len()
+            );
+        }
+    }
+    // All of it is on the disk in the end, and is there after a last kill.
+    let kept =
+        |selvedge: &Selvedge| selvedge.json(&["cache", "status"])["disk"]["objects"].as_u64() >= Some(8);
+    eventually("all to be kept", || kept(&selvedge).then_some(()));
+    selvedge.signal(Signal::KILL);
+    let selvedge = Selvedge::start_in(selvedge.ended());
+    eventually("the disk", || kept(&selvedge).then_some(()));
+    for path in &paths {
+        let (head, body) = fetch(&selvedge, path);
+        assert!(head.contains("; hit") && body == truth(path), "{path}: {head}");
+    }
 }

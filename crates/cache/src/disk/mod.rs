@@ -9,6 +9,7 @@ mod index;
 mod spool;
 mod writer;
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::sync_channel;
@@ -74,8 +75,13 @@ impl Disk {
             .map_err(|error| format!("the directory {} cannot be used: {error}", config.path.display()))?;
         let (sender, jobs) = sync_channel(QUEUE);
         let state = Arc::<State>::default();
-        let writer =
-            Writer { places: places.clone(), state: state.clone(), bytes_max: config.bytes, paused: None };
+        let writer = Writer {
+            places: places.clone(),
+            state: state.clone(),
+            bytes_max: config.bytes,
+            paused: None,
+            kept: 0,
+        };
         let writer = std::thread::Builder::new()
             .name("cache-disk".into())
             .spawn(move || writer.run(&jobs))
@@ -122,9 +128,17 @@ impl Disk {
             }
             let path = self.places.body(row.id);
             let opened = DiskBody::open(&path, row.id, row.length, row.sums, self.queue.clone());
-            let Ok(body) = opened else {
-                self.queue.offer(Job::Damaged(row.id));
-                continue;
+            let body = match opened {
+                Ok(body) => body,
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidData) => {
+                    self.queue.offer(Job::Damaged(row.id));
+                    continue;
+                }
+                // Such as too many open files: it may be had later.
+                Err(_) => {
+                    self.queue.state.errors.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
             };
             let stock = if body.len() <= whole {
                 match body.read_all() {

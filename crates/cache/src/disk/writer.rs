@@ -22,6 +22,8 @@ const WAITING_BYTES: u64 = 64 << 20;
 const PAUSE: Duration = Duration::from_secs(10);
 /// Responses that go at once where room is needed.
 const EVICTED_AT_ONCE: usize = 64;
+/// After so many responses taken in, it is looked again how much there is.
+const RECOUNT: u64 = 4096;
 /// Files that no response has are looked for by their age: younger ones may just be written, by this process or the one before it.
 const ORPHAN_AGE: Duration = Duration::from_secs(600);
 
@@ -148,6 +150,8 @@ pub(super) struct Writer {
     pub(super) state: Arc<State>,
     pub(super) bytes_max: u64,
     pub(super) paused: Option<Instant>,
+    /// Responses taken in.
+    pub(super) kept: u64,
 }
 
 impl Writer {
@@ -197,9 +201,7 @@ impl Writer {
         let open = || -> Result<Index, Trouble> {
             self.places.create()?;
             let index = Index::open(&self.places.index())?;
-            let (objects, bytes) = index.total()?;
-            self.state.objects.store(objects, Ordering::Relaxed);
-            self.state.bytes.store(bytes, Ordering::Relaxed);
+            self.count(&index)?;
             Ok(index)
         };
         let mut opened = open();
@@ -330,18 +332,27 @@ impl Writer {
         self.state.objects.fetch_add(1, Ordering::Relaxed);
         self.state.bytes.fetch_add(bytes, Ordering::Relaxed);
         self.unlink(&gone, Some(id));
+        self.kept += 1;
+        if self.kept.is_multiple_of(RECOUNT) {
+            self.count(index)?;
+        }
         while self.state.bytes.load(Ordering::Relaxed) > self.bytes_max {
             let gone = index.evict(EVICTED_AT_ONCE)?;
             if gone.is_empty() {
-                // Another process changed the table as well.
-                let (objects, bytes) = index.total()?;
-                self.state.objects.store(objects, Ordering::Relaxed);
-                self.state.bytes.store(bytes, Ordering::Relaxed);
+                self.count(index)?;
                 break;
             }
             self.state.evicted.fetch_add(gone.len() as u64, Ordering::Relaxed);
             self.unlink(&gone, None);
         }
+        Ok(())
+    }
+
+    /// Looks how much there is: another process, which this one takes over from, changes the table as well.
+    fn count(&self, index: &Index) -> Result<(), Trouble> {
+        let (objects, bytes) = index.total()?;
+        self.state.objects.store(objects, Ordering::Relaxed);
+        self.state.bytes.store(bytes, Ordering::Relaxed);
         Ok(())
     }
 

@@ -145,11 +145,17 @@ async fn look(
                     store.count(Event::Stale);
                     exchange.cache = Some("stale");
                     // Those from below are made for each request: they do not know of each other.
-                    let flight = object.body.file().map(|_| store.flights.join(&address, cache.scope));
-                    if object.begin_asking(now, PATIENCE_MS) && flight.as_ref().is_none_or(|(_, own)| *own) {
+                    let flight = match object.begin_asking(now, PATIENCE_MS) {
+                        true if object.body.file().is_none() => Some(store.flights.alone(&address)),
+                        true => Some(store.flights.join(&address, cache.scope))
+                            .filter(|(_, own)| *own)
+                            .map(|(flight, _)| flight),
+                        false => None,
+                    };
+                    if flight.is_some() {
                         let fetch =
                             Fetch::new(exchange, route, &asker.request, address, Some(object.clone()), now);
-                        fetch.begin(flight.map(|(flight, _)| flight), None);
+                        fetch.begin(flight, None);
                     }
                     return give(exchange, route, cache, asker, &object, &hit, facts).await;
                 }
