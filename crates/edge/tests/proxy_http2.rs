@@ -111,6 +111,36 @@ fn requests_wait_for_their_turn_where_the_server_takes_few() {
 }
 
 #[test]
+fn trailers_pass_as_far_as_they_may() {
+    let origin = Origin::start();
+    let server = origin.behind("");
+    // To HTTP/1.1, and to HTTP/2.
+    let mut stream = server.connect();
+    let fields = "te: trailers\r\nconnection: te, close\r\n";
+    stream.write_all(head("GET", "/trailers", fields).as_bytes()).unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    assert!(text.ends_with("4\r\nbody\r\n0\r\nx-sum: 1\r\n\r\n"), "{text}");
+    let output = Command::new("curl")
+        .args([
+            "-s",
+            "--http2-prior-knowledge",
+            "--max-time",
+            "30",
+            "--dump-header",
+            "-",
+            "-H",
+            "host: a.test",
+        ])
+        .args(["-H", "te: trailers", &format!("http://{}/trailers", server.address)])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.contains("x-sum: 1") && said.contains("body"), "{said}");
+    assert!(!said.contains("set-cookie") && !said.contains("text/x"), "{said}");
+}
+
+#[test]
 fn early_answers_end_uploads() {
     let origin = Origin::start();
     let server = origin.behind("");

@@ -208,6 +208,14 @@ pub fn may_trail(name: &HeaderName) -> bool {
         .contains(name)
 }
 
+/// Leaves only fields that [may trail](may_trail).
+pub(crate) fn keep_trailing(trailers: &mut HeaderMap) {
+    let bad: Vec<_> = trailers.keys().filter(|name| !may_trail(name)).cloned().collect();
+    for name in bad {
+        trailers.remove(name);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;

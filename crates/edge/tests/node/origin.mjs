@@ -54,6 +54,10 @@ server.on("stream", (stream, headers) => {
       return stream.respond({ ":status": 204 }, { endStream: true });
     case "/large":
       return say(200, "x".repeat(5 << 20));
+    case "/trailers":
+      stream.respond({ ":status": 200 }, { waitForTrailers: true });
+      stream.on("wantTrailers", () => stream.sendTrailers({ "x-sum": "1", "set-cookie": "a=b", "content-type": "text/x" }));
+      return stream.end("body");
     case "/seen":
       return say(200, JSON.stringify({ sessions, aborted, most, length: headers["content-length"] ?? null }));
     default:

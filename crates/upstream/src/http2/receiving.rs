@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use super::Active;
 use crate::body::BodyError;
 use crate::endpoint::Load;
+use crate::forward;
 use crate::local::Watched;
 use crate::pool::Pool;
 use crate::upstream::Upstream;
@@ -60,7 +61,10 @@ impl Http2Body {
             self.trails = true;
         }
         match ready!(self.incoming.poll_trailers(cx))? {
-            Some(trailers) => Poll::Ready(Some(Ok(Frame::trailers(trailers)))),
+            Some(mut trailers) => {
+                forward::keep_trailing(&mut trailers);
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
             None => Poll::Ready(None),
         }
     }

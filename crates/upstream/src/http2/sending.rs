@@ -70,11 +70,7 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
                 Ok(data) => self.chunk = data,
                 Err(frame) => {
                     let Ok(mut trailers) = frame.into_trailers() else { continue };
-                    let bad: Vec<_> =
-                        trailers.keys().filter(|name| !forward::may_trail(name)).cloned().collect();
-                    for name in bad {
-                        trailers.remove(name);
-                    }
+                    forward::keep_trailing(&mut trailers);
                     return Poll::Ready(self.stream.send_trailers(trailers).map_err(|_| Stopped::Stream));
                 }
             }
