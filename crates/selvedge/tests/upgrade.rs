@@ -20,15 +20,17 @@ use tungstenite::{Message, WebSocket};
 /// A site with a text, a large file in the same directory, and further settings.
 fn settings(text: &str, more: &str) -> String {
     format!(
-        "{more}\n[[sites]]\nhosts = [\"a.example\"]\n[[sites.routes]]\npath = \"/files/*\"\nfiles = {{ root = \".\", strip = \"/files\" }}\n\
+        "{more}\n[[sites]]\nhosts = [\"a.example\", \"a.localhost\"]\n[[sites.routes]]\npath = \"/files/*\"\nfiles = {{ root = \".\", strip = \"/files\" }}\n\
          [[sites.routes]]\nrespond = {{ body = \"{text}\" }}\n"
     )
 }
 
-/// `[edge]` that listens on some port, and elsewhere.
+/// `[edge]` that listens on some port, on another one with TLS, and elsewhere.
 fn edge(listen: &str, more: &str) -> String {
     let log = if more.contains("access_log") { "" } else { "access_log = { output = \"off\" }\n" };
-    format!("[edge]\nlisten = [\"127.0.0.1:0\"{listen}]\n{log}{more}\n")
+    format!(
+        "[edge]\nlisten = [\"127.0.0.1:0\", {{ address = \"127.0.0.1:0\", tls = true }}{listen}]\n{log}{more}\n"
+    )
 }
 
 fn write(selvedge: &Selvedge, text: &str) {
@@ -104,6 +106,23 @@ impl Met {
         }
     }
 
+    /// Asks over HTTP/2 inside of TLS, some requests on each connection.
+    fn ask_secured(&self, selvedge: &Selvedge) {
+        let Some(address) = selvedge.https else { return };
+        let url = format!("https://a.localhost:{}/", address.port());
+        while self.goes_on() {
+            let mut curl = Command::new("curl");
+            curl.args(["-sSk", "--http2", "--resolve", &format!("a.localhost:{}:127.0.0.1", address.port())]);
+            for _ in 0..5 {
+                curl.args(["-o", "/dev/null", "-w", "%{http_code} %{http_version}\\n", &url]);
+            }
+            let output = curl.output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert_eq!(said, "200 2\n".repeat(5), "{}", String::from_utf8_lossy(&output.stderr));
+            self.answers.fetch_add(5, Ordering::Relaxed);
+        }
+    }
+
     /// Asks a worker over new connections.
     fn ask_worker(&self, selvedge: &Selvedge) {
         while self.goes_on() {
@@ -124,6 +143,7 @@ fn under_load(selvedge: &Selvedge, work: impl FnOnce()) {
             scope.spawn(|| met.keep_asking(selvedge)),
             scope.spawn(|| met.ask_anew(selvedge)),
             scope.spawn(|| met.ask_worker(selvedge)),
+            scope.spawn(|| met.ask_secured(selvedge)),
         ];
         // A failure of the work itself ends the clients, too.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
@@ -167,6 +187,7 @@ fn fifty_reloads_and_five_upgrades_lose_no_request() {
         assert_eq!(socket.read().unwrap().into_text().unwrap().as_str(), text);
     };
     echo("hello".into());
+    assert!(selvedge.https.is_some());
     let first = selvedge.pid();
     let port = free_port();
     under_load(&selvedge, || {
