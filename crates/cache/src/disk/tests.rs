@@ -223,6 +223,36 @@ fn a_damaged_table_is_thrown_away() {
     }
 }
 
+/// As while a process takes over from another one.
+#[test]
+fn two_may_use_it_at_the_same_time() {
+    let dir = tempfile::tempdir().unwrap();
+    let (one, two) = (open(dir.path(), 64 << 20), open(dir.path(), 64 << 20));
+    std::thread::scope(|scope| {
+        for disk in [&one, &two] {
+            scope.spawn(move || {
+                for n in 0..300 {
+                    disk.keep(&object(&format!("http://a/{n}"), "x", "a", &[n as u8; 1000]), n % 2 == 0);
+                    settle(disk);
+                }
+            });
+        }
+    });
+    for n in 0..300 {
+        for disk in [&one, &two] {
+            assert_eq!(body_of(disk, &format!("http://a/{n}"), "a").unwrap(), [n as u8; 1000], "{n}");
+        }
+    }
+    assert_eq!(files(dir.path()).len(), 300);
+    assert_eq!(two.purge(&Purge::Tag("x".into()), false, true), Some(300));
+    assert!((0..300).all(|n| body_of(&one, &format!("http://a/{n}"), "a").is_none()));
+    for disk in [&one, &two] {
+        settle(disk);
+        assert_eq!((disk.counts().errors, disk.counts().damaged), (0, 0));
+    }
+    assert!(files(dir.path()).is_empty());
+}
+
 #[test]
 fn what_a_crash_left_is_taken_away() {
     let dir = tempfile::tempdir().unwrap();
