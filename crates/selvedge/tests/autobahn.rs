@@ -1,6 +1,7 @@
 //! Autobahn's WebSocket cases against a worker that sends everything back, and against Autobahn's own server through the proxy.
 //! The suite (PyPI `autobahntestsuite`) is for Python 2.7, which most systems do not have any more:
 //! `WSTEST=PATH cargo test -p selvedge --test autobahn -- --ignored --nocapture` runs it where it is installed.
+#![allow(clippy::print_stderr, reason = "the score is what it is run for")]
 
 mod common;
 
