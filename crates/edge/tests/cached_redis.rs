@@ -245,9 +245,14 @@ fn without_redis_serving_goes_on_and_purges_wait() {
         assert_eq!(ask(&one, &format!("/{n}"), "").status, 200);
     }
     assert!(ask(&one, "/7", "").header("cache-status").unwrap().contains("; hit"), "memory goes on");
+    for n in 0..3 {
+        let request = format!("POST /{n} HTTP/1.1\r\nhost: a.example\r\ncontent-length: 0\r\n\r\n");
+        assert_eq!(one.send(request).status, 200);
+    }
+    assert_eq!(shared(&one).pending, 1, "all that Redis has, once");
     assert!(!purge(&one, &Purge::Tag("red".into()), false));
     assert!(ask(&two, "/a", "").header("cache-status").unwrap().contains("; hit"), "it cannot know");
-    assert_eq!(shared(&one).pending, 1);
+    assert_eq!(shared(&one).pending, 2);
     let _redis = Redis::start_at(port);
     until(|| shared(&one).pending == 0);
     until(|| {

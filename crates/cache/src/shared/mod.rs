@@ -233,11 +233,8 @@ impl Shared {
             redis::cmd("DEL").arg(self.names().address(address)).query_async::<()>(&mut connection).await
         };
         if self.ask(self.config.timeout(), forget).await.is_err() {
-            self.remember(Note {
-                purge: Some(Purge::Address(address.to_owned())),
-                soft: false,
-                from: self.name,
-            });
+            // Which addresses these are is not remembered: there may be many by the time Redis answers.
+            self.remember(Note { purge: None, soft: false, from: self.name });
         }
     }
 
