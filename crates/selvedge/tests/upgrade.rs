@@ -540,3 +540,19 @@ fn a_relieved_process_does_not_keep_the_data() {
     assert_eq!(socket.read().unwrap().into_text().unwrap().as_str(), "still there");
     assert!(lives(selvedge.pid()));
 }
+
+/// The link by which a server was started may lead to another version.
+#[test]
+fn the_name_counts_by_which_it_was_started() {
+    let dir = tempfile::tempdir().unwrap();
+    let link = dir.path().join("selvedge");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_selvedge"), &link).unwrap();
+    let selvedge = Selvedge::called(&link);
+    fs::remove_file(&link).unwrap();
+    let (error, _) = selvedge.refused(&["upgrade"]);
+    assert!(error["message"].as_str().unwrap().contains("cannot be started"), "{error}");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_selvedge"), &link).unwrap();
+    let answer = selvedge.json(&["upgrade"]);
+    selvedge.adopt(answer["pid"].as_u64().unwrap() as u32);
+    assert_eq!(answer["executable"], link.to_str().unwrap());
+}

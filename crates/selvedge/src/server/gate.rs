@@ -12,8 +12,10 @@ use serde_json::json;
 
 /// When to come back, seconds.
 const RETRY_AFTER: &str = "1";
-/// Calls that write nothing that lasts, or are the reason why nobody may.
-const HARMLESS: &[&str] = &["/upgrade", "/profile", "/scheduled"];
+/// Ends of the paths of POST calls about a worker that write nothing that lasts, and may take long.
+const HARMLESS: &[&str] = &["/profile", "/scheduled"];
+/// The call that is the reason why nobody may write.
+const UPGRADE: &str = "/api/v1/upgrade";
 
 /// Lets changes through, or none. Clones are the same gate.
 #[derive(Clone, Debug, Default)]
@@ -69,11 +71,17 @@ impl Gate {
     }
 }
 
+fn writes(method: &Method, path: &str) -> bool {
+    match *method {
+        Method::GET | Method::HEAD | Method::OPTIONS => false,
+        Method::POST => path != UPGRADE && !HARMLESS.iter().any(|harmless| path.ends_with(harmless)),
+        _ => true,
+    }
+}
+
 /// Holds a change for as long as it takes, or refuses it.
 pub(super) async fn hold(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
-    if reads || HARMLESS.iter().any(|harmless| path.ends_with(harmless)) {
+    if !writes(request.method(), request.uri().path()) {
         return next.run(request).await;
     }
     match gate.enter() {
@@ -90,6 +98,18 @@ pub(super) async fn hold(State(gate): State<Gate>, request: Request, next: Next)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_workers_are_no_calls() {
+        assert!(!writes(&Method::POST, "/api/v1/upgrade"));
+        assert!(!writes(&Method::POST, "/api/v1/accounts/default/scripts/a/profile"));
+        assert!(!writes(&Method::GET, "/api/v1/accounts/default/scripts/a"));
+        for name in ["upgrade", "profile", "scheduled"] {
+            assert!(writes(&Method::PUT, &format!("/api/v1/accounts/default/scripts/{name}")));
+            assert!(writes(&Method::DELETE, &format!("/api/v1/accounts/default/scripts/{name}")));
+        }
+        assert!(writes(&Method::POST, "/api/v1/reload") && writes(&Method::POST, "/api/v1/cache/purge"));
+    }
 
     #[test]
     fn it_closes_behind_the_last_change() {

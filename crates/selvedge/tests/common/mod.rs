@@ -64,6 +64,14 @@ impl Selvedge {
         Self::start_in(data)
     }
 
+    /// Starts with empty data by another name of the executable.
+    pub fn called(name: &Path) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let mut command = Command::new(name);
+        command.args(up(data.path()).get_args());
+        Self::start_by(command, data)
+    }
+
     /// Starts with empty data and this `selvedge.toml`, which says itself where to listen, the first time without TLS.
     pub fn listening(settings: &str) -> Self {
         Self::notifying(settings, None)
