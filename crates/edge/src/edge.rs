@@ -307,13 +307,17 @@ impl Drop for Edge {
     }
 }
 
-/// Each upstream has a server that requests may go to.
+/// Each upstream has a server that requests may go to, and no open circuit.
 fn servers_are_there(upstreams: &Upstreams) -> Result<String, String> {
     let all = upstreams.all();
-    let lost = |upstream: &Upstream| !upstream.states().iter().any(|server| server.available);
-    let lost: Vec<String> = all.iter().filter(|upstream| lost(upstream)).map(|lost| lost.name()).collect();
+    let lost = |upstream: &Upstream| {
+        upstream.circuit() == Some("open") || !upstream.states().iter().any(|server| server.available)
+    };
+    let mut lost: Vec<String> =
+        all.iter().filter(|upstream| lost(upstream)).map(|lost| lost.name()).collect();
+    lost.sort_unstable();
     match lost.is_empty() {
         true => Ok(format!("{} have a server", all.len())),
-        false => Err(format!("no server is available of {}", lost.join(", "))),
+        false => Err(format!("requests may go to no server of {}", lost.join(", "))),
     }
 }

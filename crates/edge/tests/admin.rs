@@ -96,20 +96,23 @@ fn readiness_says_what_is_missing_and_counts_what_was_asked_for() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("edge.sock");
     let settings = format!(
-        "[upstreams.shop]\nto = [\"http://{closed}\"]\nhealth = {{ interval_ms = 20, timeout_ms = 500, unhealthy = 1 }}\n\
-         [[sites]]\nhosts = [\"a.test\"]\n[[sites.routes]]\npath = \"/*\"\nproxy = {{ upstream = \"shop\" }}"
+        "[upstreams.bad]\nto = [\"http://{closed}\"]\ncircuit = {{ min_requests = 1, open_ms = 600000 }}\n\
+         [upstreams.shop]\nto = [\"http://{closed}\"]\nhealth = {{ interval_ms = 20, timeout_ms = 500, unhealthy = 1 }}\n\
+         [[sites]]\nhosts = [\"a.test\"]\n[[sites.routes]]\npath = \"/*\"\nproxy = {{ upstream = \"shop\" }}\n\
+         [[sites.routes]]\npath = \"/bad\"\nproxy = {{ upstream = \"bad\" }}"
     );
     let listen = format!("unix:{}", socket.display()).parse().unwrap();
     let mut server = support::start_sites_with(&settings, |config| config.listen.push(listen));
-    // Its first request has the upstream looked after.
+    // A failure opens the circuit; the first request has the other upstream looked after.
+    assert_eq!(server.send("GET /bad HTTP/1.1\r\nhost: a.test\r\n\r\n").status, 502);
     assert!([502, 503].contains(&server.send("GET / HTTP/1.1\r\nhost: a.test\r\n\r\n").status));
     let (readiness, _runtime) = probes(&mut server);
     readiness.watch("store", selvedge_edge::Matters::Readiness, Box::new(|| Ok("reachable".into())));
-    while server.get("/health/ready?upstreams").status != 503 {
+    let lost = "upstreams: requests may go to no server of bad, shop";
+    while json(&server.get("/health/ready?upstreams"))["reasons"][0] != lost {
         std::thread::sleep(Duration::from_millis(20));
     }
-    let asked = json(&server.get("/health/ready?a=b&upstreams=1"));
-    assert_eq!(asked["reasons"][0], "upstreams: no server is available of shop");
+    assert_eq!(server.get("/health/ready?a=b&upstreams=1").status, 503);
     let ready = server.get("/health/ready");
     assert_eq!((ready.status, &json(&ready)["checks"]["listeners"]), (200, &"2 bound".into()));
     assert_eq!(json(&ready)["checks"]["threads"], "2 serve");
