@@ -6,10 +6,12 @@ use std::time::{Duration, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
+use parking_lot::Mutex;
 
 use crate::disk::DiskBody;
 use crate::policy::Freshness;
 use crate::slices::Slices;
+use crate::status::CacheStatus;
 use crate::variant::Variant;
 
 /// What is counted for a response besides its body and fields, bytes.
@@ -84,6 +86,15 @@ impl Stock {
     }
 }
 
+/// Lines of a hit's head.
+#[derive(Debug)]
+struct Told {
+    /// Seconds.
+    age: u64,
+    ttl: i64,
+    lines: Bytes,
+}
+
 /// A stored response.
 #[derive(Debug)]
 pub struct Object {
@@ -106,6 +117,8 @@ pub struct Object {
     pub slices: Option<Slices>,
     /// Names it can be purged by.
     pub tags: Box<[Box<str>]>,
+    /// The head of a hit, for the second it was last made in.
+    told: Mutex<Option<Told>>,
     /// Purged softly: to be asked about before its next use.
     expired: AtomicBool,
     /// Somebody asks about it until then, milliseconds since the Unix epoch.
@@ -149,6 +162,7 @@ impl Object {
             variant,
             slices,
             tags,
+            told: Mutex::default(),
             expired: AtomicBool::new(false),
             asking: AtomicU64::new(0),
             touched: AtomicU64::new(arrived),
@@ -170,6 +184,35 @@ impl Object {
             None => usize::try_from(self.body.len()).unwrap_or(usize::MAX),
         };
         body.saturating_add(fields + tags + self.variant.size() + 2 * self.address.len() + OVERHEAD)
+    }
+
+    /// [`lines`](Self::lines) with `Date`, `Age` and what this cache did, for a hit that needs nothing else.
+    pub fn hit_lines(&self, now: u64) -> Option<Bytes> {
+        let lines = self.lines.as_ref()?;
+        let (age, ttl) = (self.freshness.age(now) / 1000, self.freshness.ttl(now));
+        let mut told = self.told.lock();
+        if let Some(told) = &*told
+            && (told.age, told.ttl) == (age, ttl)
+        {
+            return Some(told.lines.clone());
+        }
+        let status = CacheStatus { hit: Some(ttl), ..CacheStatus::default() }.member();
+        let date = self.headers.get(header::DATE).map_or(&b""[..], HeaderValue::as_bytes);
+        let age_text = age.to_string();
+        let fresh: Bytes = [
+            &lines[..],
+            b"date: ",
+            date,
+            b"\r\nage: ",
+            age_text.as_bytes(),
+            b"\r\ncache-status: ",
+            status.as_bytes(),
+            b"\r\n",
+        ]
+        .concat()
+        .into();
+        *told = Some(Told { age, ttl, lines: fresh.clone() });
+        Some(fresh)
     }
 
     /// It was purged softly.

@@ -93,12 +93,7 @@ pub enum Content {
     Bytes(Bytes),
     /// All of it, with a head that was made before: the response's own fields come on top of these. [`unfold`](Self::unfold) has
     /// whoever wants to see or change fields find them where they usually are.
-    Prepared {
-        /// Fields, as lines of a head of HTTP/1.1, without those that tell the length.
-        lines: Bytes,
-        /// All of the body.
-        body: Bytes,
-    },
+    Prepared(Prepared),
     /// Parts of a file.
     File(Box<FileBody>),
     /// A worker's.
@@ -107,6 +102,21 @@ pub enum Content {
     Proxied(UpstreamBody<RequestBody>),
     /// Anything else that streams.
     Boxed(Pin<Box<dyn Body<Data = Bytes, Error = Fault>>>),
+}
+
+/// A response that is there as a whole, with most of its head written.
+#[derive(Clone, Debug, Default)]
+pub struct Prepared {
+    /// Fields, as lines of a head of HTTP/1.1, without those that tell the length.
+    pub lines: Bytes,
+    /// More of them.
+    pub more: Bytes,
+    /// `Date` is among them.
+    pub dated: bool,
+    /// All of the body.
+    pub body: Bytes,
+    /// The body is kept, and will be sent to others.
+    pub kept: bool,
 }
 
 /// A response's body breaks off, for a reason with a stable code.
@@ -129,6 +139,23 @@ impl From<BodyError> for Fault {
     }
 }
 
+impl Prepared {
+    /// Names and values of all fields.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        [&self.lines, &self.more].into_iter().flat_map(|lines| {
+            lines.split(|byte| *byte == b'\n').filter_map(|line| {
+                let colon = memchr::memchr(b':', line)?;
+                Some((&line[..colon], line[colon + 1..].trim_ascii()))
+            })
+        })
+    }
+
+    /// The value of a field, whose name is in small letters; the first where there are several.
+    pub(crate) fn get(&self, name: &str) -> Option<&[u8]> {
+        self.fields().find(|(other, _)| other.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
+    }
+}
+
 impl Content {
     /// Any body whose errors have codes.
     pub fn boxed<E: Into<Fault> + 'static>(body: impl Body<Data = Bytes, Error = E> + 'static) -> Self {
@@ -137,19 +164,15 @@ impl Content {
 
     /// Makes fields of the lines of a head that was made before.
     pub(crate) fn unfold(response: &mut Response<Self>) {
-        let (lines, body) = match response.body_mut() {
-            Self::Prepared { lines, body } => (std::mem::take(lines), std::mem::take(body)),
-            _ => return,
-        };
-        for line in lines.split(|byte| *byte == b'\n') {
-            let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
-            let name = HeaderName::from_bytes(&line[..colon]);
-            let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
+        let Self::Prepared(prepared) = response.body_mut() else { return };
+        let prepared = std::mem::take(prepared);
+        for (name, value) in prepared.fields() {
+            let (name, value) = (HeaderName::from_bytes(name), HeaderValue::from_bytes(value));
             if let (Ok(name), Ok(value)) = (name, value) {
                 response.headers_mut().append(name, value);
             }
         }
-        *response.body_mut() = body.into();
+        *response.body_mut() = prepared.body.into();
     }
 
     /// The WebSocket that an answer with status 101 begins.
@@ -173,7 +196,7 @@ impl std::fmt::Debug for Content {
         f.write_str(match self {
             Self::Empty => "Empty",
             Self::Bytes(_) => "Bytes",
-            Self::Prepared { .. } => "Prepared",
+            Self::Prepared(_) => "Prepared",
             Self::File(_) => "File",
             Self::Worker(_) => "Worker",
             Self::Proxied(_) => "Proxied",
@@ -192,7 +215,7 @@ impl Body for Content {
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
-            Self::Bytes(bytes) | Self::Prepared { body: bytes, .. } => {
+            Self::Bytes(bytes) | Self::Prepared(Prepared { body: bytes, .. }) => {
                 let bytes = std::mem::take(bytes);
                 *self = Self::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
@@ -211,7 +234,7 @@ impl Body for Content {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Bytes(bytes) | Self::Prepared { body: bytes, .. } => bytes.is_empty(),
+            Self::Bytes(bytes) | Self::Prepared(Prepared { body: bytes, .. }) => bytes.is_empty(),
             Self::File(body) => body.is_end_stream(),
             Self::Worker(body) => body.is_end_stream(),
             Self::Proxied(body) => body.is_end_stream(),
@@ -222,7 +245,7 @@ impl Body for Content {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Bytes(bytes) | Self::Prepared { body: bytes, .. } => {
+            Self::Bytes(bytes) | Self::Prepared(Prepared { body: bytes, .. }) => {
                 SizeHint::with_exact(bytes.len() as u64)
             }
             Self::File(body) => body.size_hint(),
@@ -255,11 +278,11 @@ impl EdgeBody {
         self.exchange.as_ref().map(|exchange| &exchange.request_id)
     }
 
-    /// The lines of a head that was made before.
-    pub(crate) fn lines(&self) -> &[u8] {
+    /// The head that was made before.
+    pub(crate) fn prepared(&self) -> Option<&Prepared> {
         match &self.content {
-            Content::Prepared { lines, .. } => lines,
-            _ => b"",
+            Content::Prepared(prepared) => Some(prepared),
+            _ => None,
         }
     }
 

@@ -9,6 +9,8 @@ use std::task::{Context, Poll};
 use bytes::{Buf, Bytes};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Body, Frame};
+use quick_cache::Weighter;
+use quick_cache::unsync::Cache;
 use schemars::JsonSchema;
 use selvedge_codec::{Codec, Flush, Format, Options, Status};
 use serde::{Deserialize, Serialize};
@@ -44,7 +46,7 @@ impl Default for CompressionConfig {
 }
 
 /// A content coding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Coding {
     /// Zstandard (RFC 8878).
@@ -127,11 +129,57 @@ fn quality(part: &[u8]) -> Option<u16> {
     Some(value.filter(|q| (0.0..=1.0).contains(q)).map_or(0, |q| (q * 1000.0) as u16))
 }
 
-/// Encoders of one thread that wait to be used again, and how many are in use.
-#[derive(Debug, Default)]
+/// Encoders of one thread that wait to be used again, how many are in use, and what they made of bodies that are kept.
+#[derive(Debug)]
 pub(crate) struct Compressors {
     idle: RefCell<[Vec<Codec>; 3]>,
     busy: Cell<usize>,
+    made: RefCell<Cache<Source, Made, Weight>>,
+}
+
+/// Bytes of bodies and their compressed forms that a thread keeps at most.
+const MADE_BYTES: u64 = 16 << 20;
+/// Kept bodies up to this length are compressed once, bytes.
+const KEPT_MAX: usize = 4 << 20;
+
+/// Where a body is in memory, its length, and what it is compressed with.
+type Source = (usize, usize, Coding);
+
+/// What became of a body.
+#[derive(Clone, Debug)]
+struct Made {
+    /// As long as it is here, no other can be in its place.
+    body: Bytes,
+    /// None where it gets no smaller.
+    smaller: Option<Bytes>,
+}
+
+#[derive(Clone, Debug)]
+struct Weight;
+
+impl Weighter<Source, Made> for Weight {
+    fn weight(&self, _: &Source, made: &Made) -> u64 {
+        (made.body.len() + made.smaller.as_ref().map_or(0, Bytes::len)) as u64 + 128
+    }
+}
+
+impl Default for Compressors {
+    fn default() -> Self {
+        let made = Cache::with_weighter(256, MADE_BYTES, Weight);
+        Self { idle: RefCell::default(), busy: Cell::default(), made: RefCell::new(made) }
+    }
+}
+
+impl Compressors {
+    fn keep(&self, body: Bytes, coding: Coding, smaller: Option<Bytes>) {
+        let source = (body.as_ptr() as usize, body.len(), coding);
+        self.made.borrow_mut().insert(source, Made { body, smaller });
+    }
+
+    fn kept(&self, body: &Bytes, coding: Coding) -> Option<Option<Bytes>> {
+        let source = (body.as_ptr() as usize, body.len(), coding);
+        self.made.borrow().get(&source).map(|made| made.smaller.clone())
+    }
 }
 
 /// Idle encoders kept for each format.
@@ -174,11 +222,27 @@ const CHUNK: usize = 16 << 10;
 /// Input that is taken before others have their turn, bytes.
 const TURN: usize = 256 << 10;
 
+/// Whether [`apply`] would look at a response whose head is written already.
+pub(crate) fn concerns(
+    response: &Response<Content>,
+    accepted: Option<Accepted>,
+    config: &CompressionConfig,
+) -> bool {
+    let Content::Prepared(prepared) = response.body() else { return false };
+    config.enabled
+        && accepted.is_some_and(|accepted| accepted.best(&config.formats).is_some())
+        && prepared.body.len() as u64 >= config.min_bytes
+        && prepared.get("content-type").is_some_and(|kind| shrinks(kind, config))
+        && prepared.get("content-encoding").is_none()
+}
+
 /// Compresses a response if it may be and its client takes it. `head` is true for answers to HEAD, which get the fields only.
+/// What is made of a body that is `kept` is kept, too.
 pub(crate) fn apply(
     response: &mut Response<Content>,
     accepted: Option<Accepted>,
     head: bool,
+    kept: bool,
     config: &CompressionConfig,
     pool: &Rc<Compressors>,
 ) {
@@ -197,8 +261,18 @@ pub(crate) fn apply(
     if head {
         *response.body_mut() = Content::Empty;
     } else {
-        let Some(lease) = Lease::take(pool, coding, config.max_streams) else { return };
-        let (body, smaller) = compressed(std::mem::take(response.body_mut()), lease);
+        let known = match response.body() {
+            Content::Bytes(bytes) if kept => pool.kept(bytes, coding),
+            _ => None,
+        };
+        let (body, smaller) = match known {
+            Some(None) => return,
+            Some(Some(smaller)) => (Content::Bytes(smaller), true),
+            None => {
+                let Some(lease) = Lease::take(pool, coding, config.max_streams) else { return };
+                compressed(std::mem::take(response.body_mut()), lease, kept)
+            }
+        };
         *response.body_mut() = body;
         if !smaller {
             return;
@@ -239,7 +313,11 @@ fn may_be(response: &Response<Content>, config: &CompressionConfig) -> bool {
 
 /// Whether content of this type shrinks.
 fn compressible(headers: &HeaderMap, config: &CompressionConfig) -> bool {
-    let Some(Ok(value)) = headers.get(header::CONTENT_TYPE).map(HeaderValue::to_str) else { return false };
+    headers.get(header::CONTENT_TYPE).is_some_and(|kind| shrinks(kind.as_bytes(), config))
+}
+
+fn shrinks(kind: &[u8], config: &CompressionConfig) -> bool {
+    let Ok(value) = std::str::from_utf8(kind) else { return false };
     let kind = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let Some((top, sub)) = kind.split_once('/') else { return false };
     top == "text"
@@ -283,10 +361,16 @@ fn weaken(headers: &mut HeaderMap) {
 }
 
 /// The body compressed, or as it was where that would not make it smaller.
-fn compressed(body: Content, mut lease: Lease) -> (Content, bool) {
+fn compressed(body: Content, mut lease: Lease, kept: bool) -> (Content, bool) {
     let whole = match &body {
         Content::Bytes(bytes) if bytes.len() <= WHOLE_MAX => bytes,
-        _ => return (Content::Boxed(Box::pin(Compressed::new(body, lease))), true),
+        _ => {
+            let source = match &body {
+                Content::Bytes(bytes) if kept && bytes.len() <= KEPT_MAX => Some((bytes.clone(), Vec::new())),
+                _ => None,
+            };
+            return (Content::Boxed(Box::pin(Compressed::new(body, lease, source))), true);
+        }
     };
     let mut out = vec![0; whole.len()];
     let step = lease.codec.as_mut().and_then(|codec| codec.step(whole, &mut out, Flush::Finish).ok());
@@ -294,9 +378,19 @@ fn compressed(body: Content, mut lease: Lease) -> (Content, bool) {
         // Done with room to spare, or else it is no smaller.
         Some(step) if step.status == Status::End => {
             out.truncate(step.written);
-            (Content::Bytes(out.into()), true)
+            out.shrink_to_fit();
+            let smaller = Bytes::from(out);
+            if kept {
+                lease.pool.keep(whole.clone(), lease.coding, Some(smaller.clone()));
+            }
+            (Content::Bytes(smaller), true)
         }
-        _ => (body, false),
+        _ => {
+            if kept {
+                lease.pool.keep(whole.clone(), lease.coding, None);
+            }
+            (body, false)
+        }
     }
 }
 
@@ -314,10 +408,12 @@ struct Compressed {
     /// Input since others had their turn, bytes.
     taken: usize,
     trailers: Option<HeaderMap>,
+    /// A body that is kept, and what came of it so far.
+    source: Option<(Bytes, Vec<u8>)>,
 }
 
 impl Compressed {
-    fn new(inner: Content, lease: Lease) -> Self {
+    fn new(inner: Content, lease: Lease, source: Option<(Bytes, Vec<u8>)>) -> Self {
         Self {
             inner,
             lease,
@@ -327,6 +423,7 @@ impl Compressed {
             done: false,
             taken: 0,
             trailers: None,
+            source,
         }
     }
 
@@ -405,6 +502,15 @@ impl Body for Compressed {
                 break;
             }
         }
+        if let Some((_, made)) = &mut this.source {
+            made.extend_from_slice(&out);
+        }
+        if this.done
+            && let Some((body, mut made)) = this.source.take()
+        {
+            made.shrink_to_fit();
+            this.lease.pool.keep(body, this.lease.coding, Some(made.into()));
+        }
         if !out.is_empty() {
             return Poll::Ready(Some(Ok(Frame::data(out.into()))));
         }
@@ -457,7 +563,7 @@ mod tests {
             for (name, value) in fields {
                 response.headers_mut().append(*name, HeaderValue::from_static(value));
             }
-            apply(&mut response, Some(Accepted::parse(b"gzip")), false, &config, &Rc::default());
+            apply(&mut response, Some(Accepted::parse(b"gzip")), false, false, &config, &Rc::default());
             response
         };
         let html = ("content-type", "Text/HTML; charset=utf-8");
@@ -510,11 +616,34 @@ mod tests {
             &mut response,
             Some(Accepted::parse(b"*")),
             false,
+            false,
             &CompressionConfig::default(),
             &Rc::default(),
         );
         assert!(!response.headers().contains_key("content-encoding"));
         assert!(matches!(response.body(), Content::Bytes(bytes) if *bytes == noise));
+    }
+
+    #[test]
+    fn what_is_kept_is_compressed_once() {
+        let (config, pool) = (CompressionConfig::default(), Rc::<Compressors>::default());
+        for length in [8_000, 200_000] {
+            let body = Bytes::from("abcdefgh".repeat(length / 8));
+            let mut run = |body: &Bytes, kept: bool| {
+                let mut response = Response::new(Content::from(body.clone()));
+                response.headers_mut().insert("content-type", HeaderValue::from_static("text/plain"));
+                apply(&mut response, Some(Accepted::parse(b"gzip")), false, kept, &config, &pool);
+                assert_eq!(response.headers()["content-encoding"], "gzip");
+                let collected = http_body_util::BodyExt::collect(response.into_body());
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(collected).unwrap().to_bytes()
+            };
+            let (first, again, other) = (run(&body, true), run(&body, true), run(&body, false));
+            assert_eq!((&first, &again), (&other, &other));
+            let made = pool.kept(&body, Coding::Gzip).unwrap().unwrap();
+            assert_eq!(again.as_ptr(), made.as_ptr(), "{length}");
+            assert!(pool.kept(&Bytes::from(body.to_vec()), Coding::Gzip).is_none());
+        }
     }
 
     #[test]

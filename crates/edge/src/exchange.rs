@@ -23,7 +23,7 @@ use crate::refusal::Refusal;
 use crate::request::log_and_measure;
 use crate::request_id;
 use crate::sites::Route;
-use crate::steps::Later;
+use crate::steps::{Later, SecurityHeaders};
 use crate::thread::Thread;
 use crate::timeline::Timeline;
 
@@ -51,6 +51,8 @@ pub(crate) struct Exchange {
     pub(crate) timeline: Option<Box<Timeline>>,
     /// What steps want done to the response, whoever answers; the last goes first.
     pub(crate) later: Vec<Later>,
+    /// What the site says in answers to protect its users, after all else was done to them.
+    pub(crate) security: SecurityHeaders,
     /// Where a step that bounds the request's body says that it broke it off.
     pub(crate) body_fault: Option<Rc<Cell<Option<Refusal>>>>,
     /// [`CLIENT_CLOSED`] until there is an answer.
@@ -180,6 +182,7 @@ impl Exchange {
             report: None,
             timeline: None,
             later: Vec::new(),
+            security: SecurityHeaders::Off,
             body_fault: None,
             status: StatusCode::from_u16(CLIENT_CLOSED).unwrap_or(StatusCode::BAD_REQUEST),
             code: None,
@@ -206,6 +209,7 @@ impl Exchange {
             worker: None,
             noted: None,
             silent: true,
+            security: SecurityHeaders::Off,
             report: None,
             body_fault: None,
             body: BodyState::Unread,

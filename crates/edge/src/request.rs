@@ -471,18 +471,27 @@ fn respond(
             response
         }
     };
-    let plain = exchange.protocol != Protocol::Http2 && !asker.head && asker.codings.is_none();
-    if !plain || !exchange.later.is_empty() {
+    let thread = exchange.thread.clone();
+    let kept = matches!(response.body(), Content::Prepared(prepared) if prepared.kept);
+    let told = exchange.noted.is_some() && !thread.log_fields.response.is_empty();
+    // Else a head that is written already stays so.
+    if exchange.protocol == Protocol::Http2
+        || asker.head
+        || told
+        || !exchange.later.is_empty()
+        || compress::concerns(&response, asker.codings, &thread.config.compression)
+    {
         Content::unfold(&mut response);
     }
     while let Some(later) = exchange.later.pop() {
         later(&mut response);
     }
-    let thread = &exchange.thread;
+    exchange.security.finish(exchange.scheme() == "https", &mut response);
     compress::apply(
         &mut response,
         asker.codings,
         asker.head,
+        kept,
         &thread.config.compression,
         &thread.compressors,
     );

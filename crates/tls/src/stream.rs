@@ -23,6 +23,8 @@ const WRITE_ROOM: usize = WRITE_MAX + 1024;
 const READ_MIN: usize = 16 * 1024;
 /// What encryption adds to a record at most, and its head (RFC 8446, section 5.2).
 const OVERHEAD: usize = 5 + 256;
+/// What is encrypted waits for more that goes with it while it is at most so much, bytes.
+const HELD_MAX: usize = 4 * 1024;
 /// The largest message of a handshake, 64 KiB, and what was read after it.
 const READ_ROOM: usize = 64 * 1024 + 5 * OVERHEAD + READ_MIN + OVERHEAD;
 
@@ -57,6 +59,8 @@ pub struct TlsStream<S> {
     outgoing: Vec<u8>,
     /// The client ends, or the socket did.
     ended: bool,
+    /// What is left to be written to the end of all there is to say, where that is known.
+    last: Option<usize>,
     /// The end was said to the client.
     said_end: bool,
 }
@@ -71,7 +75,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     ) -> Result<Self, Error> {
         let session = UnbufferedServerConnection::new(config)?;
         let (plain, outgoing) = (Vec::new(), Vec::new());
-        Ok(Self { io, session, buffers, incoming: received, plain, outgoing, ended: false, said_end: false })
+        Ok(Self {
+            io,
+            session,
+            buffers,
+            incoming: received,
+            plain,
+            outgoing,
+            ended: false,
+            last: None,
+            said_end: false,
+        })
     }
 
     /// What was agreed upon.
@@ -89,7 +103,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         &self.io
     }
 
-    /// Goes on with the handshake until it is over and everything about it is sent.
+    /// Goes on with the handshake until it is over. The last of what there is to say about it, tickets for instance, goes
+    /// with the first response, or when the client is waited for.
     pub(crate) fn poll_handshake(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         // What was read before this began.
         if self.session.is_handshaking() && !self.incoming.is_empty() {
@@ -102,7 +117,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
                 return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
             }
         }
-        self.poll_send(cx)
+        Poll::Ready(Ok(()))
+    }
+
+    /// So many bytes, the next that are written, are the last: the end is said with them.
+    pub fn ends_after(&mut self, count: usize) {
+        self.last = Some(count);
     }
 
     fn process_kept(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
@@ -221,15 +241,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
     fn send(&mut self, cx: &mut Context<'_>, data: &[u8]) -> io::Result<()> {
         let buffers = self.buffers.clone();
         let mut room = buffers.outgoing.borrow_mut();
-        let length = self.encrypt(data, &mut room)?;
+        let mut length = self.encrypt(data, &mut room)?;
+        if self.last.take() == Some(data.len()) {
+            length += self.say_end(&mut room[length..]);
+        }
         let mut rest = &room[..length];
-        // What came before goes before.
-        if self.outgoing.is_empty() {
-            match Pin::new(&mut self.io).poll_write(cx, rest) {
-                Poll::Ready(Ok(count)) => rest = &rest[count..],
-                Poll::Ready(Err(error)) => return Err(error),
-                Poll::Pending => {}
-            }
+        // What came before goes before, at once with it.
+        if !self.outgoing.is_empty() {
+            self.outgoing.extend_from_slice(rest);
+            return match self.poll_send(cx) {
+                Poll::Ready(Err(error)) => Err(error),
+                Poll::Ready(Ok(())) | Poll::Pending => Ok(()),
+            };
+        }
+        match Pin::new(&mut self.io).poll_write(cx, rest) {
+            Poll::Ready(Ok(count)) => rest = &rest[count..],
+            Poll::Ready(Err(error)) => return Err(error),
+            Poll::Pending => {}
         }
         self.outgoing.extend_from_slice(rest);
         Ok(())
@@ -251,15 +279,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         result
     }
 
-    fn say_end(&mut self) {
+    /// Says the end, in so many bytes of `room`.
+    fn say_end(&mut self, room: &mut [u8]) -> usize {
         self.said_end = true;
         let status = self.session.process_tls_records(&mut []);
-        if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
-            let mut room = [0; 128];
-            if let Ok(length) = traffic.queue_close_notify(&mut room) {
-                self.outgoing.extend_from_slice(&room[..length]);
-            }
+        match status.state {
+            Ok(ConnectionState::WriteTraffic(mut traffic)) => traffic.queue_close_notify(room).unwrap_or(0),
+            _ => 0,
         }
+    }
+
+    /// Waits until there is room for more.
+    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.outgoing.len() > HELD_MAX { self.poll_send(cx) } else { Poll::Ready(Ok(())) }
     }
 }
 
@@ -275,12 +307,13 @@ fn encode<D>(mut data: EncodeTlsData<'_, D>, outgoing: &mut Vec<u8>) {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.outgoing.is_empty() {
-            // Answers to the client's own messages need nobody who writes.
-            let _ = this.poll_send(cx)?;
-        }
         while this.plain.is_empty() && !this.ended && buf.remaining() > 0 {
-            ready!(this.poll_receive(cx, buf.remaining()))?;
+            let received = this.poll_receive(cx, buf.remaining())?;
+            // Answers to the client's own messages need nobody who writes; they go while it is waited for.
+            if !this.outgoing.is_empty() && (received.is_pending() || this.outgoing.len() > HELD_MAX) {
+                let _ = this.poll_send(cx)?;
+            }
+            ready!(received);
         }
         let count = this.plain.len().min(buf.remaining());
         buf.put_slice(&this.plain[..count]);
@@ -296,7 +329,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TlsStream<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        ready!(this.poll_send(cx))?;
+        ready!(this.poll_room(cx))?;
         let bytes = &bytes[..bytes.len().min(WRITE_MAX)];
         if !bytes.is_empty() {
             this.send(cx, bytes)?;
@@ -314,7 +347,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
             return self.poll_write(cx, one);
         }
         let this = self.get_mut();
-        ready!(this.poll_send(cx))?;
+        ready!(this.poll_room(cx))?;
         let buffers = this.buffers.clone();
         let mut gathered = buffers.gathered.borrow_mut();
         gathered.clear();
@@ -341,7 +374,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if !this.said_end {
-            this.say_end();
+            let mut room = [0; 128];
+            let length = this.say_end(&mut room);
+            this.outgoing.extend_from_slice(&room[..length]);
         }
         ready!(this.poll_send(cx))?;
         Pin::new(&mut this.io).poll_shutdown(cx)

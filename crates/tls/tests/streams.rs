@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::cipher_suite as suite;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, HandshakeKind, NamedGroup, RootCertStore};
@@ -125,6 +127,45 @@ fn bytes_go_both_ways_whole() {
             tokio::join!(reading, writing);
         };
         tokio::join!(client, server);
+    });
+}
+
+#[test]
+fn ciphers_suit_both_and_the_end_is_said_with_the_last_bytes() {
+    local(async {
+        let world = World::new(&[]).await;
+        for (order, expected) in [
+            ([suite::TLS13_AES_256_GCM_SHA384, suite::TLS13_AES_128_GCM_SHA256], "TLS13_AES_128_GCM_SHA256"),
+            (
+                [suite::TLS13_CHACHA20_POLY1305_SHA256, suite::TLS13_AES_128_GCM_SHA256],
+                "TLS13_CHACHA20_POLY1305_SHA256",
+            ),
+        ] {
+            let provider =
+                CryptoProvider { cipher_suites: order.into(), ..Profile::Modern.provider().as_ref().clone() };
+            let config = ClientConfig::builder_with_provider(Arc::new(provider))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(world.roots())
+                .with_no_client_auth();
+            let client = async {
+                let mut stream = world.connect(&Arc::new(config), "a.localhost").await.unwrap();
+                stream.write_all(b"hello").await.unwrap();
+                let mut got = Vec::new();
+                // Fails where the socket ends before TLS does.
+                stream.read_to_end(&mut got).await.unwrap();
+                assert_eq!(got, b"good bye");
+            };
+            let server = async {
+                let (mut stream, session) = world.accept().await.unwrap();
+                assert_eq!(session.cipher, expected);
+                let mut room = [0; 5];
+                stream.read_exact(&mut room).await.unwrap();
+                stream.ends_after(8);
+                stream.write_all(b"good bye").await.unwrap();
+            };
+            tokio::join!(client, server);
+        }
     });
 }
 

@@ -108,7 +108,13 @@ pub enum UpstreamBody<B> {
     /// There is none.
     Empty,
     /// All of it, already here.
-    Whole(Bytes),
+    Whole {
+        /// Fields of the head as lines of HTTP/1.1, where they were [asked for](crate::Outgoing::lines) and are not among the response's
+        /// own; else empty.
+        lines: Bytes,
+        /// The body.
+        body: Bytes,
+    },
     /// From a connection of HTTP/1.1.
     Http1(Box<Receiving<B>>),
     /// From a stream of HTTP/2.
@@ -127,7 +133,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for UpstreamBody<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             Self::Empty | Self::Tunnel(_) => Poll::Ready(None),
-            Self::Whole(bytes) => {
+            Self::Whole { body: bytes, .. } => {
                 let bytes = std::mem::take(bytes);
                 *self = Self::Empty;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
@@ -140,7 +146,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for UpstreamBody<B> {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty | Self::Tunnel(_) => true,
-            Self::Whole(bytes) => bytes.is_empty(),
+            Self::Whole { body: bytes, .. } => bytes.is_empty(),
             Self::Http1(body) => body.is_end_stream(),
             Self::Http2(body) => body.is_end_stream(),
         }
@@ -149,7 +155,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for UpstreamBody<B> {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty | Self::Tunnel(_) => SizeHint::with_exact(0),
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Self::Whole { body: bytes, .. } => SizeHint::with_exact(bytes.len() as u64),
             Self::Http1(body) => body.size_hint(),
             Self::Http2(body) => body.size_hint(),
         }

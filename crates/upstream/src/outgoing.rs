@@ -45,6 +45,9 @@ pub struct Outgoing<'a> {
     pub via: bool,
     /// Who is told of hints.
     pub hints: Option<&'a dyn Hints>,
+    /// A response that is there at once may come with its fields as lines ([`UpstreamBody::Whole`](crate::UpstreamBody)), without
+    /// these.
+    pub lines: Option<&'a [HeaderName]>,
 }
 
 impl Outgoing<'_> {

@@ -18,7 +18,7 @@ use selvedge_cache::slices;
 use selvedge_cache::status::CacheStatus;
 use tokio::task::JoinHandle;
 
-use crate::body::{Content, Fault, RequestBody};
+use crate::body::{Content, Fault, Prepared, RequestBody};
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
@@ -117,7 +117,18 @@ pub(super) fn object(asker: &Asker, object: &Object, status: &CacheStatus) -> Re
     if let (Portion::Whole, Some(lines)) = (&portion, &object.lines) {
         // The usual case: nothing is copied, and no field is looked at.
         let body = object.body.parts().first().cloned().unwrap_or_default();
-        let mut response = Response::new(Content::Prepared { lines: lines.clone(), body });
+        let mut prepared = Prepared { body, kept: true, ..Prepared::default() };
+        if status.hit.is_some()
+            && *status == (CacheStatus { hit: status.hit, ..CacheStatus::default() })
+            && let Some(lines) = object.hit_lines(asker.now)
+        {
+            (prepared.lines, prepared.dated) = (lines, true);
+            let mut response = Response::new(Content::Prepared(prepared));
+            *response.status_mut() = object.status;
+            return response;
+        }
+        prepared.lines = lines.clone();
+        let mut response = Response::new(Content::Prepared(prepared));
         *response.status_mut() = object.status;
         response
             .headers_mut()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use selvedge_files::{Answer, Asked, Body, Files, FilesConfig, Found, Miss, Wait};
 
-use crate::body::{Content, RequestBody};
+use crate::body::{Content, Prepared, RequestBody};
 use crate::exchange::Exchange;
 use crate::file_body::FileBody;
 use crate::refusal::Refusal;
@@ -51,7 +51,8 @@ impl FileServer {
         let asked = Asked::new(method, request.uri().query().unwrap_or_default(), request.headers());
         Ok(match self.0.answer(found, &asked) {
             Answer::Prepared { status, lines, body } => {
-                let mut response = Response::new(Content::Prepared { lines, body });
+                let prepared = Prepared { lines, body, kept: true, ..Prepared::default() };
+                let mut response = Response::new(Content::Prepared(prepared));
                 *response.status_mut() = status;
                 response
             }

@@ -80,6 +80,7 @@ pub(super) async fn send(
         delimiter,
         over: delimiter == Delimiter::None,
         broken: false,
+        last: !keep && !switches,
         trailers: terms.trailers.then(Vec::new),
     };
     let sent = poll_fn(|cx| sending.poll(cx, socket, body.as_mut())).await;
@@ -125,7 +126,11 @@ fn put_head(
             put_field(name.as_str().as_bytes(), value.as_bytes(), out);
         }
     }
-    out.extend_from_slice(body.lines());
+    let prepared = body.prepared();
+    if let Some(prepared) = prepared {
+        out.extend_from_slice(&prepared.lines);
+        out.extend_from_slice(&prepared.more);
+    }
     if let Some(id) = body.request_id() {
         put_field(REQUEST_ID.as_str().as_bytes(), id.as_bytes(), out);
         if let Some(server) = &thread.server_header {
@@ -137,7 +142,7 @@ fn put_head(
         Delimiter::Chunks => put_field(b"transfer-encoding", b"chunked", out),
         Delimiter::None | Delimiter::Close => {}
     }
-    if !head.headers.contains_key(header::DATE) {
+    if !prepared.is_some_and(|prepared| prepared.dated) && !head.headers.contains_key(header::DATE) {
         thread.scratch.put_date(thread.clock.since_epoch(thread.clock.recent()), out);
     }
     put_connection(&head.headers, keep, terms, out);
@@ -171,6 +176,8 @@ struct Sending {
     over: bool,
     /// Because it broke off.
     broken: bool,
+    /// Nothing follows on the connection.
+    last: bool,
     /// What follows the last chunk, where the client takes it.
     trailers: Option<Vec<u8>>,
 }
@@ -322,6 +329,9 @@ impl Sending {
                 self.out.extend_from_slice(b"\r\n");
             }
             let first = &self.out[self.at..];
+            if self.last && self.over && !self.broken {
+                socket.ends_after(first.len() + self.part.len());
+            }
             let count = match (first.is_empty(), self.part.is_empty()) {
                 (true, true) => {
                     self.out.clear();

@@ -233,7 +233,7 @@ impl Step {
             Self::Body(step) => Box::pin(step.before(exchange, request)).await,
             Self::Version(step) => step.before(exchange, request),
             Self::Security(fields) => {
-                fields.before(exchange);
+                exchange.security = *fields;
                 Flow::On
             }
             // Boxed, so that requests that pass none reserve no room for it.

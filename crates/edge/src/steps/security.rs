@@ -1,11 +1,12 @@
 //! Fields that have browsers protect a site's users. Sites have them unless they say otherwise. What an application says
 //! itself stands.
 
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::exchange::Exchange;
+use crate::body::{Content, Prepared};
 
 /// Which fields answers get, where the application has not set them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -21,13 +22,63 @@ pub enum SecurityHeaders {
     Off,
 }
 
+/// Fields of which an application has its own.
+const CONCERNS: [&[u8]; 8] = [
+    b"x-content-type-options",
+    b"referrer-policy",
+    b"x-frame-options",
+    b"content-security-policy",
+    b"strict-transport-security",
+    b"permissions-policy",
+    b"cross-origin-opener-policy",
+    b"x-xss-protection",
+];
+/// Stands first in each of those below.
+const NOSNIFF: &[u8] = b"x-content-type-options: nosniff\r\n";
+/// What [`SecurityHeaders::apply`] comes to where an application has none of them.
+const STANDARD: &[u8] =
+    b"x-content-type-options: nosniff\r\nreferrer-policy: strict-origin-when-cross-origin\r\n\
+    x-frame-options: DENY\r\n";
+const STANDARD_TLS: &[u8] =
+    b"x-content-type-options: nosniff\r\nstrict-transport-security: max-age=31536000\r\n\
+    referrer-policy: strict-origin-when-cross-origin\r\nx-frame-options: DENY\r\n";
+const STRICT: &[u8] =
+    b"x-content-type-options: nosniff\r\nreferrer-policy: strict-origin-when-cross-origin\r\n\
+    permissions-policy: camera=(), geolocation=(), microphone=(), payment=(), usb=()\r\n\
+    cross-origin-opener-policy: same-origin\r\nx-xss-protection: 1; mode=block\r\n\
+    content-security-policy: default-src 'self'; frame-ancestors 'none'\r\nx-frame-options: DENY\r\n";
+const STRICT_TLS: &[u8] =
+    b"x-content-type-options: nosniff\r\nstrict-transport-security: max-age=31536000\r\n\
+    referrer-policy: strict-origin-when-cross-origin\r\n\
+    permissions-policy: camera=(), geolocation=(), microphone=(), payment=(), usb=()\r\n\
+    cross-origin-opener-policy: same-origin\r\nx-xss-protection: 1; mode=block\r\n\
+    content-security-policy: default-src 'self'; frame-ancestors 'none'\r\nx-frame-options: DENY\r\n";
+
 /// A year, as browsers' lists of such sites ask for.
 const HSTS: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 impl SecurityHeaders {
-    pub(super) fn before(self, exchange: &mut Exchange) {
-        let tls = exchange.scheme() == "https";
-        exchange.later.push(Box::new(move |response| self.apply(tls, response.headers_mut())));
+    /// Sets the fields of an answer, which came over TLS or not.
+    pub(crate) fn finish(self, tls: bool, response: &mut Response<Content>) {
+        if self == Self::Off {
+            return;
+        }
+        if response.headers().is_empty()
+            && let Content::Prepared(prepared) = response.body_mut()
+            && prepared.more.is_empty()
+            && let Some(sniffed) = own(prepared)
+        {
+            let lines = match (self, tls) {
+                (Self::Strict, false) => STRICT,
+                (Self::Strict, true) => STRICT_TLS,
+                (_, false) => STANDARD,
+                (_, true) => STANDARD_TLS,
+            };
+            prepared.more = Bytes::from_static(if sniffed { &lines[NOSNIFF.len()..] } else { lines });
+            return;
+        }
+        Content::unfold(response);
+        self.apply(tls, response.headers_mut());
     }
 
     fn apply(self, tls: bool, headers: &mut HeaderMap) {
@@ -56,6 +107,20 @@ impl SecurityHeaders {
     }
 }
 
+/// Whether a head that is written already has a type that is not to be guessed at, as files have. None where it has others of
+/// these fields, which takes a closer look.
+fn own(prepared: &Prepared) -> Option<bool> {
+    let mut sniffed = false;
+    for (name, _) in prepared.fields() {
+        match CONCERNS.iter().position(|other| other.eq_ignore_ascii_case(name)) {
+            Some(0) => sniffed = true,
+            Some(_) => return None,
+            None => {}
+        }
+    }
+    Some(sniffed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -77,5 +142,32 @@ mod tests {
         SecurityHeaders::Strict.apply(true, &mut headers);
         assert_eq!(headers.len(), 8);
         assert_eq!(headers[header::STRICT_TRANSPORT_SECURITY], "max-age=31536000");
+    }
+
+    #[test]
+    fn heads_that_are_written_already_get_the_same() {
+        let prepared = |lines: &'static [u8]| {
+            Response::new(Content::Prepared(Prepared {
+                lines: Bytes::from_static(lines),
+                ..Prepared::default()
+            }))
+        };
+        for level in [SecurityHeaders::Standard, SecurityHeaders::Strict] {
+            for (tls, lines) in [
+                (false, &b"etag: x\r\n"[..]),
+                (true, b""),
+                (true, b"Content-Security-Policy: frame-ancestors x\r\n"),
+                (false, b"x-frame-options: SAMEORIGIN\r\netag: x\r\n"),
+                (true, b"etag: x\r\nX-Content-Type-Options: nosniff\r\n"),
+            ] {
+                let mut expected = prepared(lines);
+                Content::unfold(&mut expected);
+                level.apply(tls, expected.headers_mut());
+                let mut response = prepared(lines);
+                level.finish(tls, &mut response);
+                Content::unfold(&mut response);
+                assert_eq!(response.headers(), expected.headers(), "{level:?} {tls}");
+            }
+        }
     }
 }

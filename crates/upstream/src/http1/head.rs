@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode, response};
-use selvedge_http1::{Field, Limits, ResponseFraming, Version, Violation, parse_response};
+use selvedge_http1::{Field, Limits, ResponseFraming, Version, Violation, parse_response, put_field};
 
 use crate::forward;
 use crate::outgoing::{Outgoing, via};
@@ -13,6 +13,9 @@ pub(super) struct Head {
     pub(super) version: Version,
     pub(super) status: StatusCode,
     headers: HeaderMap,
+    /// The fields, `Via` included, in place of `headers`.
+    lines: Option<Vec<u8>>,
+    in_lines: bool,
     framing: ResponseFraming,
     keep_alive: bool,
     hop: bool,
@@ -20,17 +23,42 @@ pub(super) struct Head {
 }
 
 impl Head {
-    /// Parses the head that ends at `end`. `keeps_length` keeps `Content-Length` where it does not say how long the body
-    /// is that follows.
+    /// Parses the head that ends at `end` of the response to `outgoing`.
     pub(super) fn parse(
         bytes: Bytes,
         end: usize,
         limits: &Limits,
         fields: &mut Vec<Field>,
-        keeps_length: bool,
+        outgoing: &Outgoing<'_>,
     ) -> Result<Self, Violation> {
         let head = parse_response(&bytes[..end], limits, fields)?;
-        let keeps_length = keeps_length || head.status == 304;
+        let asks_head = *outgoing.method == Method::HEAD;
+        let whole =
+            matches!(head.framing, ResponseFraming::Length(length) if length <= (bytes.len() - end) as u64);
+        if let Some(without) = outgoing.lines
+            && whole
+            && !asks_head
+            && head.status >= 200
+            && !matches!(head.status, 204 | 304)
+            && let Some(mut lines) = lines(&bytes[..end], fields, without)
+        {
+            if outgoing.via {
+                put_field(b"via", via(http_version(head.version)).as_bytes(), &mut lines);
+            }
+            return Ok(Self {
+                version: head.version,
+                status: StatusCode::from_u16(head.status).map_err(|_| Violation::StatusLine)?,
+                headers: HeaderMap::new(),
+                lines: Some(lines),
+                in_lines: true,
+                framing: head.framing,
+                keep_alive: head.keep_alive,
+                hop: false,
+                rest: bytes.slice(end..),
+            });
+        }
+        // There it does not say how long the body is that follows.
+        let keeps_length = asks_head || head.status == 304;
         // One more for `Via`.
         let mut headers = HeaderMap::with_capacity(fields.len() + 1);
         for field in fields.iter() {
@@ -48,6 +76,8 @@ impl Head {
             version: head.version,
             status: StatusCode::from_u16(head.status).map_err(|_| Violation::StatusLine)?,
             headers,
+            lines: None,
+            in_lines: false,
             framing: head.framing,
             keep_alive: head.keep_alive,
             hop: head.hop,
@@ -77,6 +107,11 @@ impl Head {
         named && upgrade.is_some_and(|upgrade| upgrade.eq_ignore_ascii_case(b"websocket"))
     }
 
+    /// The fields as lines of a head, where they are not among the [parts](Self::into_parts).
+    pub(super) fn take_lines(&mut self) -> Option<Bytes> {
+        self.lines.take().map(Bytes::from)
+    }
+
     /// What is passed on, what follows the head, where the body ends, and whether the connection may be used again.
     pub(super) fn into_parts(
         mut self,
@@ -85,12 +120,8 @@ impl Head {
         if self.hop {
             forward::strip_response(&mut self.headers);
         }
-        if outgoing.via {
-            let version = match self.version {
-                Version::Http10 => http::Version::HTTP_10,
-                Version::Http11 => http::Version::HTTP_11,
-            };
-            self.headers.append(header::VIA, HeaderValue::from_static(via(version)));
+        if outgoing.via && !self.in_lines {
+            self.headers.append(header::VIA, HeaderValue::from_static(via(http_version(self.version))));
         }
         let keep_alive = self.keep_alive && !self.contradicts_itself();
         let bodiless = *outgoing.method == Method::HEAD
@@ -101,4 +132,43 @@ impl Head {
         parts.headers = self.headers;
         (parts, self.rest, framing, keep_alive)
     }
+}
+
+fn http_version(version: Version) -> http::Version {
+    match version {
+        Version::Http10 => http::Version::HTTP_10,
+        Version::Http11 => http::Version::HTTP_11,
+    }
+}
+
+/// What of a response's fields is passed on, as lines. None where `Connection` takes more away than itself, which takes a
+/// closer look.
+fn lines(head: &[u8], fields: &[Field], without: &[HeaderName]) -> Option<Vec<u8>> {
+    // One more for `Via`.
+    let mut lines = Vec::with_capacity(head.len() + 24);
+    for field in fields {
+        let (name, value) = (field.name.of(head), field.value.of(head));
+        let start = lines.len();
+        put_field(name, value, &mut lines);
+        let name = &mut lines[start..start + name.len()];
+        name.make_ascii_lowercase();
+        let dropped = match &*name {
+            b"connection"
+                if value.eq_ignore_ascii_case(b"keep-alive") || value.eq_ignore_ascii_case(b"close") =>
+            {
+                true
+            }
+            b"connection" => return None,
+            b"content-length" | b"te" | b"trailer" | b"transfer-encoding" | b"upgrade" | b"keep-alive" => {
+                true
+            }
+            name => {
+                name.starts_with(b"proxy-") || without.iter().any(|other| other.as_str().as_bytes() == name)
+            }
+        };
+        if dropped {
+            lines.truncate(start);
+        }
+    }
+    Some(lines)
 }

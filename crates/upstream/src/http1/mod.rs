@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, Response, StatusCode};
+use http::{Response, StatusCode};
 use http_body::Body;
 use selvedge_http1::{HeadFinder, Limits, Version, Violation};
 use tokio::io::{AsyncRead, ReadBuf};
@@ -175,8 +175,8 @@ impl<B: Body<Data = Bytes> + Unpin> Transfer<'_, B> {
             }
             let bytes = std::mem::take(&mut self.ahead).freeze();
             let mut fields = self.pool.shared.fields.borrow_mut();
-            let keeps_length = *self.outgoing.method == Method::HEAD;
-            let head = Head::parse(bytes, place.end, &self.limits, &mut fields, keeps_length).map_err(bad)?;
+            let head =
+                Head::parse(bytes, place.end, &self.limits, &mut fields, self.outgoing).map_err(bad)?;
             drop(fields);
             match head.status.as_u16() {
                 101 if self.outgoing.websocket && head.is_websocket() => return Ok(Some(head)),
@@ -203,8 +203,9 @@ impl<B: Body<Data = Bytes> + Unpin> Transfer<'_, B> {
     }
 
     /// Makes the response of its head, and decides what becomes of the connection.
-    fn finish(self, head: Head, load: Load, upstream: &Upstream) -> Response<UpstreamBody<B>> {
+    fn finish(self, mut head: Head, load: Load, upstream: &Upstream) -> Response<UpstreamBody<B>> {
         let Self { connection, sending, outgoing, pool, refused, doubtful, .. } = self;
+        let lines = head.take_lines();
         let (parts, rest, framing, keep_alive) = head.into_parts(outgoing);
         if parts.status == StatusCode::SWITCHING_PROTOCOLS {
             connection.watch.disarm();
@@ -221,7 +222,10 @@ impl<B: Body<Data = Bytes> + Unpin> Transfer<'_, B> {
             }
             drop(load);
             pool.shared.keep(sending.into_parts().0);
-            let body = if body.is_empty() { UpstreamBody::Empty } else { UpstreamBody::Whole(body) };
+            let body = match lines {
+                None if body.is_empty() => UpstreamBody::Empty,
+                lines => UpstreamBody::Whole { lines: lines.unwrap_or_default(), body },
+            };
             return Response::from_parts(parts, body);
         }
         // From now on it is the body that is waited for.

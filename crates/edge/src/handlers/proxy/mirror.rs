@@ -95,6 +95,7 @@ impl Mirror {
                 expects_continue: false,
                 via,
                 hints: None,
+                lines: None,
             };
             let mut report = Report::default();
             let answer = send::<RequestBody>(&thread.upstreams, &upstream, &outgoing, copy, &mut report);

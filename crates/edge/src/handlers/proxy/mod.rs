@@ -7,7 +7,7 @@ mod path;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
 use selvedge_engine::websocket::handshake;
 use selvedge_upstream::config::{Buffering, ProxyConfig, UpstreamConfig};
 use selvedge_upstream::forward::Forwarded;
@@ -15,7 +15,7 @@ use selvedge_upstream::{
     Hints, Outgoing, Payload, Registry, Report, Upstream, UpstreamBody, UpstreamError, send,
 };
 
-use crate::body::{Content, RequestBody};
+use crate::body::{Content, Prepared, RequestBody};
 use crate::exchange::Exchange;
 use crate::headers::REQUEST_ID;
 use crate::hints::Teller;
@@ -23,6 +23,9 @@ use crate::refusal::Refusal;
 use crate::request::Facts;
 use mirror::Mirror;
 use path::Path;
+
+/// Fields that are written with every head; the second where the settings say so.
+static OWN: [HeaderName; 2] = [REQUEST_ID, header::SERVER];
 
 /// A route's way to an upstream.
 #[derive(Debug)]
@@ -118,6 +121,11 @@ impl Proxy {
             expects_continue: self.buffer_request.is_none() && head.headers.contains_key(header::EXPECT),
             via: self.via,
             hints: hints.as_ref().map(|hints| hints as &dyn Hints),
+            // What is written with every head is not to stand in it twice.
+            lines: exchange.later.is_empty().then(|| match exchange.thread.server_header {
+                Some(_) => &OWN[..],
+                None => &OWN[..1],
+            }),
         };
         let mut payload = match body {
             RequestBody::None => Payload::Empty,
@@ -138,7 +146,10 @@ impl Proxy {
         let (parts, body) = answer.map_err(Refusal::from)?.into_parts();
         let content = match body {
             UpstreamBody::Empty => Content::Empty,
-            UpstreamBody::Whole(bytes) => Content::Bytes(bytes),
+            UpstreamBody::Whole { lines, body } => {
+                let dated = names(&lines, b"date");
+                Content::Prepared(Prepared { lines, body, dated, ..Prepared::default() })
+            }
             UpstreamBody::Tunnel(ref tunnel)
                 if !tunnel.is_http2() && !accepts(&parts.headers, expected.as_ref()) =>
             {
@@ -151,6 +162,13 @@ impl Proxy {
         };
         Ok(Response::from_parts(parts, content))
     }
+}
+
+/// Whether lines of a head, as upstreams have them, have a field.
+fn names(lines: &[u8], name: &[u8]) -> bool {
+    lines
+        .split(|byte| *byte == b'\n')
+        .any(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(b":")))
 }
 
 /// The server's answer to the handshake is the one to this handshake (RFC 6455, section 4.1).
