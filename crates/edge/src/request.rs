@@ -605,3 +605,23 @@ fn fields<'a>(
     let values = values.iter().map(|value| value.as_ref().map(HeaderValue::as_bytes));
     names.iter().map(HeaderName::as_str).zip(values).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::mem::size_of;
+
+    fn of<F>(_: &impl FnOnce() -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    #[allow(unreachable_code, reason = "only the types matter")]
+    fn idle_connections_reserve_little() {
+        let http = of(&|| http(unreachable!(), unreachable!(), unreachable!(), unreachable!()));
+        let serving = of(&|| http1::serve(unreachable!(), unreachable!()));
+        let answering = of(&|| serve(unreachable!(), unreachable!(), unreachable!()));
+        let sizes = [http, serving, size_of::<Connection>(), size_of::<Socket>(), size_of::<Exchange>()];
+        panic!("{sizes:?} {answering} content {} body {} plain {}", size_of::<Content>(), size_of::<RequestBody>(), size_of::<Plain>());
+    }
+}
