@@ -56,7 +56,6 @@ struct Pace {
 
 /// What the sweeper needs to know of HTTP/2 beyond that.
 struct Http2State {
-    spoken: Cell<bool>,
     /// When the client last said something.
     heard: Cell<Instant>,
     /// When it was asked for a sign of life.
@@ -75,7 +74,6 @@ struct Http2State {
 impl Http2State {
     fn new(now: Instant) -> Self {
         Self {
-            spoken: Cell::new(false),
             heard: Cell::new(now),
             asked: Cell::new(None),
             ask: Cell::new(false),
@@ -112,7 +110,7 @@ pub(crate) struct Connection {
     pub(crate) counters: Arc<HttpCounters>,
     clock: Rc<Clock>,
     /// Of a connection of HTTP/2 only.
-    http2: Http2State,
+    http2: OnceCell<Box<Http2State>>,
     phase: Cell<Phase>,
     /// When the wait began.
     since: Cell<Instant>,
@@ -133,7 +131,7 @@ pub(crate) struct Connection {
     /// Hints for the request whose turn it is.
     pub(crate) hints: Waiting,
     /// The WebSocket that follows the last response.
-    switch: RefCell<Option<Switch>>,
+    switch: RefCell<Option<Box<Switch>>>,
 }
 
 impl Connection {
@@ -143,7 +141,7 @@ impl Connection {
             session: OnceCell::new(),
             direct: Cell::new(true),
             counters,
-            http2: Http2State::new(clock.tick()),
+            http2: OnceCell::new(),
             phase: Cell::new(Phase::New),
             since: Cell::new(clock.tick()),
             clock,
@@ -207,7 +205,7 @@ impl Connection {
 
     /// The client speaks HTTP/2.
     pub(crate) fn is_http2(&self) {
-        self.http2.spoken.set(true);
+        self.http2.get_or_init(|| Box::new(Http2State::new(self.clock.recent())));
         self.phase.set(Phase::Idle);
         self.since.set(self.clock.recent());
     }
@@ -234,17 +232,18 @@ impl Connection {
 
     /// HTTP/1 ends with this response; the connection goes on as a WebSocket.
     pub(crate) fn switch(&self, switch: Switch) {
-        *self.switch.borrow_mut() = Some(switch);
+        *self.switch.borrow_mut() = Some(Box::new(switch));
     }
 
     /// The WebSocket that HTTP/1 made way for.
     pub(crate) fn take_switch(&self) -> Option<Switch> {
-        self.switch.borrow_mut().take()
+        self.switch.borrow_mut().take().map(|switch| *switch)
     }
 
     /// True when the request's body stopped arriving and is given up.
     pub(crate) fn body_stalled(&self) -> bool {
-        self.http2.stalled.get() || self.verdict.get() == Some(CutReason::Stalled)
+        self.http2.get().is_some_and(|http2| http2.stalled.get())
+            || self.verdict.get() == Some(CutReason::Stalled)
     }
 
     /// What was wrong with the body of the request under way.
@@ -290,7 +289,7 @@ impl Connection {
 
     /// The client does not take what it is sent.
     pub(crate) fn is_blocked(&self) -> bool {
-        self.blocked.get().is_some() || self.http2.windowless.get().is_some()
+        self.blocked.get().is_some() || self.windowless().is_some()
     }
 
     /// What it waits for.
@@ -311,9 +310,13 @@ impl Connection {
         let waited = passed(self.since.get());
         let too_long =
             |since: Option<Instant>| since.is_some_and(|since| passed(since) >= config.stall_timeout());
-        let blocked = too_long(self.blocked.get()) || too_long(self.http2.windowless.get());
-        let silent = if self.http2.spoken.get() { self.http2.check(now, config) } else { None };
-        if self.http2.ask.get() || self.http2.ending.get() || self.http2.starving.get() > 0 {
+        let blocked = too_long(self.blocked.get()) || too_long(self.windowless());
+        let silent = self.http2.get().and_then(|http2| http2.check(now, config));
+        if self
+            .http2
+            .get()
+            .is_some_and(|http2| http2.ask.get() || http2.ending.get() || http2.starving.get() > 0)
+        {
             self.wake();
         }
         let verdict = match self.phase.get() {
@@ -371,16 +374,18 @@ impl Connection {
 impl Connection {
     /// The client said something.
     pub(crate) fn heard(&self) {
-        self.http2.heard.set(self.clock.recent());
-        self.http2.asked.set(None);
-        self.http2.ask.set(false);
+        let Some(http2) = self.http2.get() else { return };
+        http2.heard.set(self.clock.recent());
+        http2.asked.set(None);
+        http2.ask.set(false);
     }
 
     /// True when the client is to be asked for a sign of life, which is then waited for.
     pub(crate) fn asks(&self) -> bool {
-        let ask = self.http2.ask.replace(false) && self.http2.asked.get().is_none();
+        let Some(http2) = self.http2.get() else { return false };
+        let ask = http2.ask.replace(false) && http2.asked.get().is_none();
         if ask {
-            self.http2.asked.set(Some(self.clock.recent()));
+            http2.asked.set(Some(self.clock.recent()));
         }
         ask
     }
@@ -395,23 +400,34 @@ impl Connection {
 
     /// More streams, or fewer, wait for their bodies.
     pub(crate) fn stream_starves(&self, change: i32) {
-        self.http2.starving.set(self.http2.starving.get() + change);
+        if let Some(http2) = self.http2.get() {
+            http2.starving.set(http2.starving.get() + change);
+        }
     }
 
     /// Whether streams that were answered have still to end.
     pub(crate) fn lets_end(&self, some: bool) {
-        self.http2.ending.set(some);
+        if let Some(http2) = self.http2.get() {
+            http2.ending.set(some);
+        }
     }
 
     /// Whether the client leaves no room for what there is to send.
     pub(crate) fn no_window(&self, none: bool) {
-        let since = self.http2.windowless.get().unwrap_or_else(|| self.clock.recent());
-        self.http2.windowless.set(none.then_some(since));
+        let Some(http2) = self.http2.get() else { return };
+        let since = http2.windowless.get().unwrap_or_else(|| self.clock.recent());
+        http2.windowless.set(none.then_some(since));
+    }
+
+    fn windowless(&self) -> Option<Instant> {
+        self.http2.get().and_then(|http2| http2.windowless.get())
     }
 
     /// Whose turn it is: one whose body stopped arriving, or not.
     pub(crate) fn polls_stalled(&self, stalled: bool) {
-        self.http2.stalled.set(stalled);
+        if let Some(http2) = self.http2.get() {
+            http2.stalled.set(stalled);
+        }
     }
 }
 

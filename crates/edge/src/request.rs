@@ -622,6 +622,11 @@ mod tests {
         let serving = of(&|| http1::serve(unreachable!(), unreachable!()));
         let answering = of(&|| serve(unreachable!(), unreachable!(), unreachable!()));
         let sizes = [http, serving, size_of::<Connection>(), size_of::<Socket>(), size_of::<Exchange>()];
-        panic!("{sizes:?} {answering} content {} body {} plain {}", size_of::<Content>(), size_of::<RequestBody>(), size_of::<Plain>());
+        panic!(
+            "{sizes:?} {answering} content {} body {} plain {}",
+            size_of::<Content>(),
+            size_of::<RequestBody>(),
+            size_of::<Plain>()
+        );
     }
 }
