@@ -71,7 +71,7 @@ pub fn content_range(headers: &HeaderMap) -> Option<(Range<u64>, u64)> {
     let (first, last) = range.split_once('-')?;
     let (first, last, total): (u64, u64, u64) =
         (first.parse().ok()?, last.parse().ok()?, total.parse().ok()?);
-    (first <= last && last < total).then_some((first..last + 1, total))
+    (first <= last && last < total).then(|| (first..last + 1, total))
 }
 
 /// What two parts must have in common to be of the same state: a strong tag, or a date that is one (RFC 9110, section 8.8.2.2).

@@ -341,13 +341,6 @@ impl Socket {
         }
     }
 
-    /// Says that the connection is over, as far as that goes without waiting. Without TLS, closing says it.
-    pub(super) fn say_end(&self) {
-        if let Some(Stream::Tls(stream)) = &mut *self.stream.borrow_mut() {
-            let _ = Pin::new(&mut **stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
-        }
-    }
-
     /// Sends what was written and is not yet sent. Without TLS there is nothing to do.
     pub(super) fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut stream = self.stream.borrow_mut();
