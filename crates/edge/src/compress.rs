@@ -629,7 +629,7 @@ mod tests {
         let (config, pool) = (CompressionConfig::default(), Rc::<Compressors>::default());
         for length in [8_000, 200_000] {
             let body = Bytes::from("abcdefgh".repeat(length / 8));
-            let mut run = |body: &Bytes, kept: bool| {
+            let run = |body: &Bytes, kept: bool| {
                 let mut response = Response::new(Content::from(body.clone()));
                 response.headers_mut().insert("content-type", HeaderValue::from_static("text/plain"));
                 apply(&mut response, Some(Accepted::parse(b"gzip")), false, kept, &config, &pool);

@@ -14,7 +14,7 @@ use std::cell::OnceCell;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
@@ -81,20 +81,26 @@ pub(crate) fn welcome(thread: &Rc<Thread>, manner: &Rc<Manner>, stream: Plain, p
     if !manner.is_direct() {
         admitted.connection.is_relayed();
     }
+    if manner.is_plain() {
+        let Some(place) = thread.entrance.connect(&admitted.connection) else {
+            return shed(thread, &stream, manner);
+        };
+        let stream = Stream::Plain(stream);
+        let socket = Socket::new(stream, BytesMut::new(), admitted.connection.clone(), thread.clone());
+        // All that a connection has while it waits: nothing is moved in here that is needed only once.
+        tokio::task::spawn_local(async move {
+            let _held = (admitted, place);
+            http(socket).await;
+        });
+        return;
+    }
     let (thread, manner) = (thread.clone(), manner.clone());
     tokio::task::spawn_local(async move {
         let connection = &admitted.connection;
-        if manner.is_plain() {
-            let Some(_place) = thread.entrance.connect(connection) else {
-                return shed(&thread, &stream, &manner);
-            };
-            http(Stream::Plain(stream), BytesMut::new(), thread, connection).await;
-        } else {
-            // Boxed, so that connections without TLS do not reserve room for it.
-            let arrived = Box::pin(arrive(stream, &manner, &thread, connection)).await;
-            let Some(Arrived { stream, received, place: _place }) = arrived else { return };
-            http(stream, received, thread, connection).await;
-        }
+        // Boxed, so that connections that wait do not reserve room for it.
+        let arrived = Box::pin(arrive(stream, &manner, &thread, connection)).await;
+        let Some(Arrived { stream, received, place: _place }) = arrived else { return };
+        http(Socket::new(stream, received, connection.clone(), thread.clone())).await;
     });
 }
 
@@ -115,24 +121,28 @@ fn shed(thread: &Thread, stream: &Plain, manner: &Manner) {
 }
 
 /// Step 2. Speaks HTTP with one client until it leaves, is cut, or the server drains.
-async fn http(stream: Stream, received: BytesMut, thread: Rc<Thread>, connection: &Rc<Connection>) {
-    // Inside of TLS, the two have agreed already.
-    let agreed = connection.session().map(|session| session.http2);
-    if agreed == Some(true) {
-        // Boxed, so that connections of HTTP/1 do not reserve room for it.
-        return Box::pin(http2::serve(stream, received.freeze(), thread, connection.clone())).await;
-    }
-    let socket = Socket::new(stream, received, connection.clone(), thread.clone());
-    if agreed == Some(false) {
-        return http1::serve(socket, thread).await;
-    }
-    match poll_fn(|cx| socket.poll_first(cx)).await {
+async fn http(socket: Rc<Socket>) {
+    let first = match socket.connection.session() {
+        // Inside of TLS, the two have agreed already.
+        Some(session) if session.http2 => First::Http2,
+        Some(_) => First::Http1,
+        None => poll_fn(|cx| socket.poll_first(cx)).await,
+    };
+    match first {
         First::Nothing => {}
-        First::Http1 => http1::serve(socket, thread).await,
-        First::Http2(stream, received) => {
-            Box::pin(http2::serve(stream, received, thread, connection.clone())).await;
+        First::Http1 => http1::serve(socket).await,
+        First::Http2 => {
+            if let Some(serving) = http2(socket) {
+                serving.await;
+            }
         }
     }
+}
+
+/// Boxed, so that connections of HTTP/1 do not reserve room for it.
+fn http2(socket: Rc<Socket>) -> Option<Pin<Box<impl Future<Output = ()>>>> {
+    let (stream, received) = socket.take();
+    Some(Box::pin(http2::serve(stream?, received, socket.thread.clone(), socket.connection.clone())))
 }
 
 /// Steps 3 to 6, for one request, which is boxed since it moves from step to step.
@@ -618,15 +628,7 @@ mod tests {
     #[test]
     #[allow(unreachable_code, reason = "only the types matter")]
     fn idle_connections_reserve_little() {
-        let http = of(&|| http(unreachable!(), unreachable!(), unreachable!(), unreachable!()));
-        let serving = of(&|| http1::serve(unreachable!(), unreachable!()));
-        let answering = of(&|| serve(unreachable!(), unreachable!(), unreachable!()));
-        let sizes = [http, serving, size_of::<Connection>(), size_of::<Socket>(), size_of::<Exchange>()];
-        panic!(
-            "{sizes:?} {answering} content {} body {} plain {}",
-            size_of::<Content>(),
-            size_of::<RequestBody>(),
-            size_of::<Plain>()
-        );
+        let waiting = of(&|| http(unreachable!())) + size_of::<Connection>() + size_of::<Socket>();
+        assert!(waiting <= 640, "{waiting} bytes, besides what the runtime has of a task and a socket");
     }
 }

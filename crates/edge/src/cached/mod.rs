@@ -83,8 +83,8 @@ pub(crate) async fn pass(
     let unsafe_method = !is_safe(request.method());
     let Some(cache) = &route.cache else {
         let address = address(exchange, &request, &CacheConfig::default());
-        let answer = route.handler.answer(exchange, request, facts).await;
-        invalidate(exchange, &address, &answer).await;
+        let mut answer = route.handler.answer(exchange, request, facts).await;
+        invalidate(exchange, &address, &mut answer).await;
         return answer;
     };
     let config = &cache.policy.config;
@@ -95,9 +95,10 @@ pub(crate) async fn pass(
         let address = unsafe_method.then(|| address(exchange, &request, config));
         let mut answer = route.handler.answer(exchange, request, facts).await;
         if let Some(address) = address {
-            invalidate(exchange, &address, &answer).await;
+            invalidate(exchange, &address, &mut answer).await;
         }
         if let Ok(answer) = &mut answer {
+            Content::unfold(answer);
             let forward = Some(if bypassed { Forward::Bypass } else { Forward::Method });
             let forward_status = Some(answer.status().as_u16());
             let status = CacheStatus { forward, forward_status, ..CacheStatus::default() };
@@ -282,6 +283,7 @@ async fn unsliced(
     facts: &Facts,
 ) -> Result<Response<Content>, Refusal> {
     let mut answer = route.handler.answer(exchange, asker.request, facts).await?;
+    Content::unfold(&mut answer);
     let status = CacheStatus {
         forward: Some(Forward::UriMiss),
         forward_status: Some(answer.status().as_u16()),
@@ -303,6 +305,7 @@ async fn head(
     facts: &Facts,
 ) -> Result<Response<Content>, Refusal> {
     let mut answer = route.handler.answer(exchange, asker.request, facts).await?;
+    Content::unfold(&mut answer);
     if let Some(object) = object.filter(|_| answer.status() == StatusCode::OK) {
         let told =
             |name| answer.headers().get(&name).is_some_and(|value| object.headers.get(&name) != Some(value));
@@ -326,8 +329,9 @@ async fn head(
 
 /// After a request that may have changed something: what is stored of its address, and of those its answer names, goes (RFC 9111,
 /// section 4.4).
-async fn invalidate(exchange: &Exchange, address: &str, answer: &Result<Response<Content>, Refusal>) {
+async fn invalidate(exchange: &Exchange, address: &str, answer: &mut Result<Response<Content>, Refusal>) {
     let Ok(answer) = answer else { return };
+    Content::unfold(answer);
     if !answer.status().is_success() && !answer.status().is_redirection() {
         return;
     }

@@ -60,7 +60,7 @@ enum After {
 }
 
 /// Speaks with one client until it leaves, is cut, or the server drains.
-pub(crate) async fn serve(socket: Rc<Socket>, thread: Rc<Thread>) {
+pub(crate) async fn serve(socket: Rc<Socket>) {
     loop {
         let mut finder = HeadFinder::default();
         let next = poll_fn(|cx| socket.poll_next(cx, &mut finder)).await;
@@ -68,13 +68,13 @@ pub(crate) async fn serve(socket: Rc<Socket>, thread: Rc<Thread>) {
         let after = match next {
             Next::End => After::Close,
             Next::Request { request, keep_alive } => {
-                Box::pin(exchange(&socket, &thread, request, keep_alive)).await
+                Box::pin(exchange(&socket, &socket.thread, request, keep_alive)).await
             }
             Next::Malformed(violation) => {
                 socket.connection.counters.cut(CutReason::Malformed);
-                Box::pin(turn_away(&socket, &thread, Refusal::from(violation))).await
+                Box::pin(turn_away(&socket, &socket.thread, Refusal::from(violation))).await
             }
-            Next::Late => Box::pin(turn_away(&socket, &thread, Refusal::HEAD_LATE)).await,
+            Next::Late => Box::pin(turn_away(&socket, &socket.thread, Refusal::HEAD_LATE)).await,
         };
         match after {
             After::Keep => {}

@@ -32,7 +32,7 @@ const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// A client's socket. It is shared by the connection's task and the request's body, which read in turns.
 pub(crate) struct Socket {
     pub(crate) connection: Rc<Connection>,
-    pub(super) thread: Rc<Thread>,
+    pub(crate) thread: Rc<Thread>,
     /// `None` once the connection is over.
     stream: RefCell<Option<Stream>>,
     /// Read, and not yet anybody's.
@@ -66,8 +66,7 @@ pub(super) enum Interim {
 /// What a connection turned out to speak.
 pub(crate) enum First {
     Http1,
-    /// With what was read already.
-    Http2(Stream, Bytes),
+    Http2,
     /// It was closed, or cut, before it said anything.
     Nothing,
 }
@@ -101,15 +100,13 @@ impl Socket {
         self.connection.remember(cx);
         loop {
             {
-                let mut ahead = self.ahead.borrow_mut();
+                let ahead = self.ahead.borrow();
                 let shared = ahead.len().min(PREFACE.len());
                 if ahead[..shared] != PREFACE[..shared] {
                     return Poll::Ready(First::Http1);
                 }
                 if shared == PREFACE.len() {
-                    let read = ahead.split().freeze();
-                    let Some(stream) = self.stream.take() else { return Poll::Ready(First::Nothing) };
-                    return Poll::Ready(First::Http2(stream, read));
+                    return Poll::Ready(First::Http2);
                 }
                 let waiting = self.connection.is_draining() && ahead.is_empty();
                 // It gets no answer to what it never asked.
@@ -244,7 +241,7 @@ impl Socket {
     }
 
     /// Ends the connection; gives the socket, and what was read of it and is nobody's.
-    pub(super) fn take(&self) -> (Option<Stream>, Bytes) {
+    pub(crate) fn take(&self) -> (Option<Stream>, Bytes) {
         let stream = self.stream.take();
         self.wake_reader();
         (stream, self.ahead.borrow_mut().split().freeze())

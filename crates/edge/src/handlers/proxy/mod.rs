@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Version, header};
 use selvedge_engine::websocket::handshake;
+use selvedge_telemetry::http_metrics::Protocol;
 use selvedge_upstream::config::{Buffering, ProxyConfig, UpstreamConfig};
 use selvedge_upstream::forward::Forwarded;
 use selvedge_upstream::{
@@ -99,6 +100,10 @@ impl Proxy {
         let asked = head.uri.path_and_query().map_or("/", |target| target.as_str());
         let target = self.path.of(asked)?;
         let hints = if facts.websocket { None } else { Teller::of(exchange, &head.method, &head.headers) };
+        // Else somebody looks at the fields.
+        let as_lines = exchange.later.is_empty()
+            && exchange.protocol != Protocol::Http2
+            && exchange.route.as_ref().is_some_and(|route| route.cache.is_none());
         let outgoing = Outgoing {
             method: &head.method,
             target: &target,
@@ -122,7 +127,7 @@ impl Proxy {
             via: self.via,
             hints: hints.as_ref().map(|hints| hints as &dyn Hints),
             // What is written with every head is not to stand in it twice.
-            lines: exchange.later.is_empty().then(|| match exchange.thread.server_header {
+            lines: as_lines.then(|| match exchange.thread.server_header {
                 Some(_) => &OWN[..],
                 None => &OWN[..1],
             }),
