@@ -181,7 +181,7 @@ impl Front {
                        uwsgi_temp_path {dir}/u; scgi_temp_path {dir}/s;
                        proxy_cache_path {dir}/cache keys_zone=all:10m max_size=256m;
                        proxy_http_version 1.1; proxy_set_header Connection \"\";
-                       ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.3; ssl_session_tickets off;
+                       ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.3;
                        http2_max_requests 1000000000; http2_max_concurrent_streams 256;
                        upstream origin {{ server {origin}; keepalive 64; keepalive_requests 1000000000; }}
                        server {{ listen {address}{listen}; location / {{ {location} }} }}
@@ -214,7 +214,7 @@ impl Front {
                     _ => String::new(),
                 };
                 format!(
-                    "num-threads: 1\nuser: root\nlisten:\n  port: {port}\n  host: 127.0.0.1{ssl}\nhttp2-idle-timeout: 3600\n\
+                    "num-threads: 1\nmax-connections: 60000\nuser: root\nlisten:\n  port: {port}\n  host: 127.0.0.1{ssl}\nhttp2-idle-timeout: 3600\n\
                      hosts:\n  \"*\":\n    paths:\n      /:\n        file.dir: {files}\n"
                 )
             }

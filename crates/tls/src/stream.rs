@@ -120,6 +120,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> TlsStream<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Says the end, and leaves the socket open for whoever closes it.
+    ///
+    /// # Errors
+    /// Of the socket.
+    pub fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.said_end {
+            let mut room = [0; 128];
+            let length = self.say_end(&mut room);
+            self.outgoing.extend_from_slice(&room[..length]);
+        }
+        self.poll_send(cx)
+    }
+
     /// So many bytes, the next that are written, are the last: the end is said with them.
     pub fn ends_after(&mut self, count: usize) {
         self.last = Some(count);
@@ -373,12 +386,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for TlsStream<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if !this.said_end {
-            let mut room = [0; 128];
-            let length = this.say_end(&mut room);
-            this.outgoing.extend_from_slice(&room[..length]);
-        }
-        ready!(this.poll_send(cx))?;
+        ready!(this.poll_end(cx))?;
         Pin::new(&mut this.io).poll_shutdown(cx)
     }
 }

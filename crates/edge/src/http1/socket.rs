@@ -213,9 +213,9 @@ impl Socket {
     /// Tells a client that speaks TLS that nothing more comes: otherwise it cannot tell an end from a connection that somebody
     /// cut (RFC 8446, section 6.1).
     pub(super) fn say_end(&self) {
-        if let Some(stream @ Stream::Tls(_)) = &mut *self.stream.borrow_mut() {
+        if let Some(Stream::Tls(stream)) = &mut *self.stream.borrow_mut() {
             // At once; whether it still gets there does not matter.
-            let _ = Pin::new(stream).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+            let _ = stream.poll_end(&mut Context::from_waker(Waker::noop()));
         }
     }
 
