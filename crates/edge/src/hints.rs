@@ -32,15 +32,16 @@ pub enum EarlyHints {
 
 /// Hints that a connection's task has to send, for the request whose turn it is.
 #[derive(Default)]
-pub(crate) struct Waiting(RefCell<Vec<HeaderMap>>);
+#[allow(clippy::box_collection, reason = "each connection has room for it, and few ever use it")]
+pub(crate) struct Waiting(RefCell<Option<Box<Vec<HeaderMap>>>>);
 
 impl Waiting {
     pub(crate) fn is_empty(&self) -> bool {
-        self.0.borrow().is_empty()
+        self.0.borrow().is_none()
     }
 
     pub(crate) fn take(&self) -> Vec<HeaderMap> {
-        self.0.take()
+        self.0.take().map_or_else(Vec::new, |hints| *hints)
     }
 }
 
@@ -85,7 +86,7 @@ impl Hints for Teller<'_> {
             told.append(name, value.clone());
         }
         if !told.is_empty() {
-            self.waiting.0.borrow_mut().push(told);
+            self.waiting.0.borrow_mut().get_or_insert_default().push(told);
         }
     }
 }
