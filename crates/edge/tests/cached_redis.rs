@@ -43,7 +43,9 @@ impl Redis {
                 .spawn()
         };
         let child = run().unwrap_or_else(|_| {
-            let installed = Command::new("apt-get").args(["install", "-y", "redis-server"]).output();
+            let installed = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../xtask/apt-install"))
+                .arg("redis-server")
+                .output();
             assert!(
                 installed.is_ok_and(|output| output.status.success()),
                 "redis-server cannot be installed"

@@ -149,7 +149,9 @@ fn servers_of_http2_may_hint_too() {
 
 fn support_install(program: &str) {
     if Command::new(program).arg("--version").output().is_err() {
-        let installed = Command::new("apt-get").args(["install", "-y", program]).output();
+        let installed = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../xtask/apt-install"))
+            .arg(program)
+            .output();
         assert!(installed.is_ok_and(|done| done.status.success()), "{program} can be installed");
     }
 }

@@ -82,8 +82,10 @@ impl Drop for Prometheus {
 
 fn install() {
     if Command::new("promtool").arg("--version").output().is_err() {
-        let arguments = ["install", "-y", "--no-install-recommends", "prometheus"];
-        let installed = Command::new("apt-get").args(arguments).output();
+        let arguments = ["--no-install-recommends", "prometheus"];
+        let installed = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../xtask/apt-install"))
+            .args(arguments)
+            .output();
         assert!(installed.is_ok_and(|done| done.status.success()), "prometheus can be installed");
     }
 }

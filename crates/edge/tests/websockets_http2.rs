@@ -11,7 +11,9 @@ use support::start_sites;
 #[test]
 fn nodes_clients_and_servers_talk_through_the_edge() {
     if Command::new("node").arg("--version").output().is_err() {
-        let installed = Command::new("apt-get").args(["install", "-y", "nodejs"]).output();
+        let installed = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../xtask/apt-install"))
+            .arg("nodejs")
+            .output();
         assert!(installed.is_ok_and(|done| done.status.success()), "nodejs can be installed");
     }
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/node/peers.mjs");

@@ -12,7 +12,9 @@ const QUOTATIONS: &str = "/usr/share/games/fortunes";
 #[test]
 fn prose_passes() {
     if !Path::new(QUOTATIONS).is_dir() {
-        let installed = Command::new("apt-get").args(["install", "-y", "-q", "fortunes"]).output();
+        let installed = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../xtask/apt-install"))
+            .arg("fortunes")
+            .output();
         assert!(installed.is_ok_and(|output| output.status.success()), "fortunes cannot be installed");
     }
     let waf = Arc::new(Waf::new(WafConfig::default(), &[]).unwrap());

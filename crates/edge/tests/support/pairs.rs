@@ -128,7 +128,9 @@ impl Drop for Backends {
 pub fn install(program: &str, package: &str) {
     let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap();
     if !found.status.success() {
-        let installed = Command::new("apt-get").args(["install", "-y", package]).output();
+        let installed = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../xtask/apt-install"))
+            .arg(package)
+            .output();
         assert!(installed.is_ok_and(|output| output.status.success()), "{package} cannot be installed");
     }
 }

@@ -47,7 +47,9 @@ pub fn free_address() -> SocketAddr {
 pub fn install(program: &str, package: &str) {
     let found = Command::new("sh").args(["-c", &format!("command -v {program}")]).output().unwrap();
     if !found.status.success() {
-        let installed = Command::new("apt-get").args(["install", "-y", "-q", package]).output();
+        let installed = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../xtask/apt-install"))
+            .arg(package)
+            .output();
         assert!(installed.is_ok_and(|output| output.status.success()), "{package} cannot be installed");
     }
 }
@@ -60,7 +62,9 @@ pub fn library(package: &str, name: &str) -> String {
         files.lines().find(|line| line.ends_with(name)).map(str::to_owned)
     };
     find().unwrap_or_else(|| {
-        let installed = Command::new("apt-get").args(["install", "-y", "-q", package]).output();
+        let installed = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../xtask/apt-install"))
+            .arg(package)
+            .output();
         assert!(installed.is_ok_and(|output| output.status.success()), "{package} cannot be installed");
         find().expect("the library is in its package")
     })
